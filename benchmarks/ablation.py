@@ -15,6 +15,7 @@ from __future__ import annotations
 from inspect import signature
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -22,21 +23,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddfm import Fuser
-from ddfm.bench.datasets import Dataset, find_dataset
+from ddfm.bench.datasets import find_dataset
 from ddfm.config import FusionConfig
-from ddfm.imaging.reading import read_image
-from ddfm.imaging.sources import grey
-from ddfm.likelihood import EvidenceLikelihood
-from ddfm.metrics import evaluate, psnr, ssim
+from ddfm.likelihood import EvidenceLikelihood, gradients
+from ddfm.metrics import IN_PAPERS, evaluate, psnr, ssim
 from ddfm.metrics.contrast import COUNTED_BY
 from ddfm.metrics.pooling import pooled
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
-from ddfm.storage.inputs import toml_table
+from pairs import Pair, print_table, some_pairs, with_noise
 
-SPLITS = Path(__file__).with_name("splits.toml")
-COLUMNS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
 OF_THINGS = ("targets_kept", "targets_lost", "lights_kept", "lights_lost")  # infrared and visible
 WITHOUT: dict[str, dict[str, Any]] = {  # a parameter: what removes its effect
     "alpha: levels have almost no weight": {"alpha": 1e-4},
@@ -52,6 +49,9 @@ WITHOUT: dict[str, dict[str, Any]] = {  # a parameter: what removes its effect
     "theta: no targets": {"theta": 0.0},
     "spread, gains: no tone": {"gains": (1.0, 1.0)},
 }
+
+
+GRAIN = "grain counts like texture"
 
 
 def no_prior() -> FunctionPrior:
@@ -108,32 +108,21 @@ def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float | None)
         sources = some_pairs(dataset, pairs, split)
         if noise is None:
             fusers = priors(dataset.task) | likelihoods(dataset.task)
-            columns = COLUMNS + (OF_THINGS if dataset.task == "ir-visible" else ())
+            columns = IN_PAPERS + (OF_THINGS if dataset.task == "ir-visible" else ())
             rows = {n: metrics_of(f, sources, n, columns) for n, f in fusers.items()}
+            with patch.object(gradients, "LEFT", 1.0):
+                rows[GRAIN] = metrics_of(fusers["default"], sources, GRAIN, columns)
             print_table(f"{folder.name}, {len(sources)} pairs", columns, rows)
         else:
             rows = {n: _robustness(f, sources, noise, n) for n, f in priors(dataset.task).items()}
             print_table(f"{folder.name}, noise {noise:g}", ("PSNR", "SSIM"), rows)
 
 
-def some_pairs(dataset: Dataset, count: int, split: str = "all") -> list[list[np.ndarray]]:
-    """Grey levels of evenly spaced pairs, of those on one side of the split."""
-    splits = toml_table(SPLITS)
-    names = splits.get(dataset.name, {}).get(split)
-    pairs = [p for p in dataset.pairs if names is None or p.files[0].stem in names]
-    some = pairs[:: max(1, len(pairs) // count)][:count]
-    return [[grey_plane(file) for file in pair.files] for pair in some]
-
-
-def grey_plane(path: Path) -> np.ndarray:
-    return np.rint(grey(read_image(path)) * 255).astype(np.uint8)
-
-
 def metrics_of(
     fuser: Fuser,
-    sources: list[list[np.ndarray]],
+    sources: list[Pair],
     name: str,
-    columns: tuple[str, ...] = COLUMNS,
+    columns: tuple[str, ...] = IN_PAPERS,
 ) -> np.ndarray:
     """Means over the pairs; for targets and lights, over all that the pairs contain."""
     counts = {COUNTED_BY[column] for column in columns if column in COUNTED_BY}
@@ -145,22 +134,14 @@ def metrics_of(
     return np.array([row[column] for column in columns])
 
 
-def _robustness(fuser: Fuser, sources: list, noise: float, name: str) -> np.ndarray:
+def _robustness(fuser: Fuser, sources: list[Pair], noise: float, name: str) -> np.ndarray:
     rows = []
     for seed, pair in enumerate(tqdm(sources, desc=name, leave=False)):
-        rng = np.random.default_rng(seed)
-        noisy = [np.clip(s + rng.normal(0, noise, s.shape), 0, 255).round() for s in pair]
         clean = fuser(*pair, progress=False).image
-        fused = fuser(*(s.astype(np.uint8) for s in noisy), progress=False).image
+        fused = fuser(*with_noise(pair, noise, seed), progress=False).image
         # The metrics expect sources; with two equal ones SSIM is doubled, and PSNR unchanged.
         rows.append([psnr(fused, clean, clean), ssim(fused, clean, clean, data_range=255) / 2])
     return np.mean(rows, axis=0)
-
-
-def print_table(title: str, columns: tuple[str, ...], rows: dict[str, np.ndarray]) -> None:
-    click.echo(f"\n| {title} | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
-    for name, values in rows.items():
-        click.echo(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |")
 
 
 if __name__ == "__main__":

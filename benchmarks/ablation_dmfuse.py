@@ -15,11 +15,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ablation import COLUMNS, metrics_of, print_table, some_pairs
+from ablation import metrics_of
 from ddfm import Fuser, load_prior
 from ddfm.bench.datasets import find_dataset
-from ddfm.metrics import psnr
+from ddfm.metrics import IN_PAPERS, psnr
 from ddfm.training.dmfuse import PUBLISHED_TIMESTEPS, Settings, train_dmfuse
+from pairs import print_table, some_pairs
 
 VARIANTS = {
     "full": {},
@@ -73,7 +74,7 @@ def main(
     for folder in folders:
         sources = some_pairs(find_dataset(folder), pairs)
         rows = {name: _measured(head, sources, name) for name, head in heads.items()}
-        print_table(f"{folder.name}, {len(sources)} pairs", (*COLUMNS, "seconds"), rows)
+        print_table(f"{folder.name}, {len(sources)} pairs", (*IN_PAPERS, "seconds"), rows)
         for name in (name for name in heads if VARIANTS[name].get("noise") == "random"):
             click.echo(f"\n{name}: PSNR between two seeds {_between_seeds(heads[name], sources)}")
 

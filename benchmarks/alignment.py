@@ -73,7 +73,7 @@ def main() -> int:
     torch.set_num_threads(1)
     for folder in how.folders:
         marks = toml_table(MARKS).get(folder.name, {})
-        pairs = list(_pairs(folder, how.moving, how.fixed, slice(how.first, None, how.every)))
+        pairs = list(pairs_in(folder, how.moving, how.fixed, slice(how.first, None, how.every)))
         if how.marked:
             pairs = [pair for pair in pairs if pair[0] in marks]
         print(f"\n{folder.name}: {len(pairs)} pairs\n")
@@ -86,7 +86,8 @@ def main() -> int:
     return 0
 
 
-def _pairs(folder: Path, moving: str, fixed: str, which: slice) -> Iterator[Pair]:
+def pairs_in(folder: Path, moving: str, fixed: str, which: slice) -> Iterator[Pair]:
+    """The pairs of two subfolders, in grey."""
     for pair in find_pairs(folder / moving, folder / fixed).pairs[which]:
         a, b = (grey(read_image(path)) for path in pair.files)
         yield pair.name, b, a

@@ -20,9 +20,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ddfm.imaging.pairing import find_pairs
-from ddfm.imaging.reading import read_image
-from ddfm.imaging.sources import grey
+from alignment import pairs_in
 from ddfm.registration.align import align
 from ddfm.registration.field import spread_out
 from ddfm.registration.transform import Transform
@@ -43,16 +41,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     how = parser.parse_args()
     torch.set_num_threads(1)
-    files = find_pairs(how.folder / how.moving, how.folder / how.fixed).pairs
-    pairs = [
-        [grey(read_image(file)) for file in pair.files] for pair in files[how.first :: how.every]
-    ]
+    which = slice(how.first, None, how.every)
+    pairs = list(pairs_in(how.folder, how.moving, how.fixed, which))
     print(f"{len(pairs)} pairs\n")
     print("| put on px | model | median px | worst | moved | of those | s |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for pixels in how.pixels:
         rng = np.random.default_rng(how.seed)
-        cases = [(fixed, moving, _field(fixed, pixels, rng)) for moving, fixed in pairs]
+        cases = [(fixed, moving, _field(fixed, pixels, rng)) for _, fixed, moving in pairs]
         for model in MODELS:
             print(_line(pixels, model, cases), flush=True)
     return 0

@@ -37,13 +37,12 @@ from ddfm.metrics import qabf, ssim
 from ddfm.registration.align import align
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import common_box, warped
-from ddfm.storage.inputs import toml_table
+from pairs import splits
 
 SETS = ("TNO", "RoadScene", "MSRS")
 KINDS = ("shift", "similarity", "field")
 FUSED = ("registered", "put off", "aligned", "known")
 METRICS = {"Qabf": qabf, "SSIM": ssim}
-SPLITS = Path(__file__).with_name("splits.toml")
 RIM = 4  # pixels at the border of the common area, beyond which windows of metrics would extend
 
 Pair = tuple[str, str]  # set, name
@@ -70,8 +69,8 @@ def main() -> int:
     parser.add_argument("--look", type=Path, help="a folder for the fused images, for inspection")
     how = parser.parse_args()
     torch.set_num_threads(1)
-    splits = toml_table(SPLITS)
-    names = [(s, name) for s in how.sets for name in splits[s][how.split]][:: how.every]
+    of_sets = splits()
+    names = [(s, name) for s in how.sets for name in of_sets[s][how.split]][:: how.every]
     fuser = Fuser(task="ir-visible", look=False)
     bases = {} if how.nominal else dict(_bases(how.data, names))
     if not how.nominal:

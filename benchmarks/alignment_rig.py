@@ -19,10 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alignment import KINDS, disturbed, put_on
-from ddfm.imaging.pairing import find_pairs
-from ddfm.imaging.reading import read_image
-from ddfm.imaging.sources import grey
+from alignment import KINDS, disturbed, pairs_in, put_on
 from ddfm.registration.align import align
 from ddfm.registration.transform import common_transform
 
@@ -40,16 +37,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     how = parser.parse_args()
     torch.set_num_threads(1)
-    files = find_pairs(how.folder / how.moving, how.folder / how.fixed).pairs[: how.pairs]
-    pairs = [[grey(read_image(file)) for file in pair.files] for pair in files]
-    height, width = np.min([fixed.shape for _, fixed in pairs], axis=0)
+    pairs = list(pairs_in(how.folder, how.moving, how.fixed, slice(how.pairs)))
+    height, width = np.min([fixed.shape for _, fixed, _ in pairs], axis=0)
     print(f"{len(pairs)} pairs of {width} x {height} pixels")
     print("| put on | sure | median px | worst | < 3 | what is common px | s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for kind in how.kinds:
         by = put_on((height, width), kind, np.random.default_rng(how.seed))
         found, began = [], time.process_time()
-        for moving, fixed in pairs:
+        for _, fixed, moving in pairs:
             here = _middle(fixed.shape, (height, width))
             case = disturbed(fixed[here], moving[here], by)
             result = align(case.fixed, case.moving, how.model)

@@ -33,10 +33,11 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from ablation import some_pairs
 from ddfm import Fuser
 from ddfm.bench.datasets import find_dataset
+from ddfm.imaging.picture import LUMA
 from ddfm.imaging.views import font_of
+from pairs import Pair, some_pairs, with_noise
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 HELD = 0.9  # the share for which intervals are judged
@@ -128,21 +129,17 @@ def middle(plane: np.ndarray, side: int) -> np.ndarray:
     return plane[top : top + height, left : left + width]
 
 
-def damaged(pair: list[np.ndarray], kind: str, much: float, seed: int) -> list[np.ndarray]:
+def damaged(pair: Pair, kind: str, much: float, seed: int) -> Pair:
     """As 8 bits: both sources with noise, or the first one reduced."""
     if kind == "noise":
-        rng = np.random.default_rng(seed)
-        made = [s + rng.normal(0, much, s.shape) for s in pair]
-    else:
-        k = int(much)
-        height, width = (n // k for n in pair[0].shape)
-        made = [pair[0].reshape(height, k, width, k).mean((1, 3)), *pair[1:]]
-    return [np.rint(s.clip(0, 255)).astype(np.uint8) for s in made]
+        return with_noise(pair, much, seed)
+    k = int(much)
+    height, width = (n // k for n in pair[0].shape)
+    reduced = pair[0].reshape(height, k, width, k).mean((1, 3))
+    return [np.rint(reduced).astype(np.uint8), *pair[1:]]
 
 
-def measured(
-    fuser: Fuser, pair: list[np.ndarray], worse: list[np.ndarray], samples: int
-) -> dict[str, Any]:
+def measured(fuser: Fuser, pair: Pair, worse: Pair, samples: int) -> dict[str, Any]:
     """The measures of one pair; errors and deviations in grey levels."""
     clean = fuser(*pair, progress=False)
     held = fuser.with_config(options=dict(fuser.config.options) | clean.chosen)
@@ -180,7 +177,7 @@ def root_mean_square(levels: np.ndarray) -> float:
 
 
 def weights(pixels: np.ndarray) -> np.ndarray:
-    return np.array([1.0]) if pixels.shape[2] == 1 else np.array([0.299, 0.587, 0.114])
+    return np.array([1.0]) if pixels.shape[2] == 1 else np.array(LUMA)
 
 
 def pooled(each: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ablation import grey_plane
 from ddfm.bench.datasets import find_dataset
+from pairs import grey_plane
 
 
 def black_share(*files: Path) -> float:

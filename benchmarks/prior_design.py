@@ -21,8 +21,8 @@ import torch
 
 from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.training.train_prior import SHIPPED, Settings, train_prior
+from ddfm.training.yardstick import SIGMAS
 
-SIGMAS = (15, 25, 50)
 HALF = {"patch": 2, "num_res_blocks": 2, "model_channels": 48, "channel_mult": (1, 2, 3, 2)}
 NETWORKS = {
     "as shipped": {},

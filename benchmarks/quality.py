@@ -18,26 +18,19 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from ablation import COLUMNS, print_table, some_pairs
 from ddfm import Fuser
 from ddfm.bench.datasets import find_dataset
 from ddfm.config import QUALITIES
-from ddfm.metrics import evaluate, psnr
+from ddfm.metrics import IN_PAPERS, evaluate, psnr
+from pairs import Pair, print_table, some_pairs, with_noise
 
-Pair = list[np.ndarray]
 MANY = 12  # passes
-ROW = (*COLUMNS, "from many", "s", "PSNR, noisy", "s, noisy")
+ROW = (*IN_PAPERS, "from many", "s", "PSNR, noisy", "s, noisy")
 
 
 def timed(fuser: Fuser, pair: Pair) -> tuple[np.ndarray, float]:
     begin = time.process_time()
     return fuser(*pair, progress=False).image, time.process_time() - begin
-
-
-def with_noise(pair: Pair, sigma: float, seed: int) -> Pair:
-    rng = np.random.default_rng(seed)
-    noisy = (np.clip(plane + rng.normal(0, sigma, plane.shape), 0, 255) for plane in pair)
-    return [plane.round().astype(np.uint8) for plane in noisy]
 
 
 def rows_of(fusers: dict[str, Fuser], pair: Pair, noise: float, seed: int) -> dict[str, list]:
@@ -47,11 +40,11 @@ def rows_of(fusers: dict[str, Fuser], pair: Pair, noise: float, seed: int) -> di
     noisy = {n: timed(f, with_noise(pair, noise, seed)) for n, f in fusers.items()}
     rows = {}
     for name, (fused, seconds) in clean.items():
-        figures = evaluate(fused, *pair, metrics=COLUMNS)
+        figures = evaluate(fused, *pair, metrics=IN_PAPERS)
         away = float(np.abs(fused.astype(float) - best).mean())
         # The metric expects two sources, and averages over them.
         near = psnr(noisy[name][0], best, best, peak=255)
-        rows[name] = [*(figures[c] for c in COLUMNS), away, seconds, near, noisy[name][1]]
+        rows[name] = [*(figures[c] for c in IN_PAPERS), away, seconds, near, noisy[name][1]]
     return rows
 
 

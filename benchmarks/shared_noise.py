@@ -34,18 +34,18 @@ from skimage.restoration import denoise_nl_means
 from torch import Tensor
 from tqdm import tqdm
 
-from ablation import print_table, some_pairs
 from ddfm import Fuser
 from ddfm.bench.datasets import find_dataset
 from ddfm.diffusion.observed import TOLD, denoised
+from ddfm.imaging.picture import LUMA
 from ddfm.restoration.jpeg import find_quality
 from ddfm.restoration.observation import NoiseLaw
 from ddfm.restoration.shared_noise import find_shared, of_shared, without_shared_noise
+from pairs import print_table, some_pairs
 
 Plane = np.ndarray  # (H, W), levels from 0 to 255
 LEAST = 16 / 255  # as in the default recipe, for levels from -1 to 1
 ROW = ("detected", "degraded", "automatic", "told", "nl means")
-LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def blurred(x: Plane, sigma: float, width: float, rng: np.random.Generator) -> Plane:
@@ -110,7 +110,7 @@ def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float, look: 
         named(folders)
         return
     planes = [
-        plane.astype(float) if plane.ndim == 2 else plane @ LUMA
+        plane.astype(float)
         for folder in folders
         for pair in some_pairs(find_dataset(folder), pairs, split)
         for plane in pair

@@ -190,9 +190,9 @@ def _engine(name: str, value: Any) -> Any:
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "bool": flag,
-    "int": lambda name, value: whole_number(name, value),
+    "int": whole_number,
     "float": a_number,
-    "str": lambda name, value: text(name, value),
+    "str": text,
     "str | os.PathLike[str]": a_path,
     "Path": a_path,
     "tuple[float, float]": two_numbers,

@@ -21,7 +21,7 @@ from ddfm.registration.transform import ALIGN, Transform
 from ddfm.restoration.observation import plain_observations
 from ddfm.version import __version__
 
-__all__ = ["METHODS", "MIXED", "QUALITIES", "TASKS", "FusionConfig", "name_of"]
+__all__ = ["METHODS", "MIXED", "QUALITIES", "TASKS", "FusionConfig", "ResolvedConfig", "name_of"]
 
 METHODS = ("ddfm", "dmfuse")
 QUALITIES = ("fast", "default")
@@ -326,6 +326,10 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
     if isinstance(likelihood, str):
         found = find_part("likelihood", likelihood, RECIPES)
     own = found if isinstance(found, dict) else getattr(found, "recipe", {})
+    names = [f.name for f in fields(ResolvedConfig)] + ["tone"]
+    for setting in own:
+        if setting not in names:
+            raise unknown(f"setting in the recipe of {name_of(likelihood)}", setting, names)
     return own | (OF_TASK[task] if found is RECIPES["default"] else {})
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ddfm.arguments import by_annotation
 from ddfm.config import FusionConfig, ResolvedConfig
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import DMFuse
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import DdfmWarning, InputError, unknown
 from ddfm.fusing.checks import (
     check_attribution,
     check_early,
@@ -174,7 +174,11 @@ class Fuser:
         return f"Fuser({self.prior.name!r}{others}, device={str(self.device)!r})"
 
     def with_config(self, **changes: Any) -> Fuser:
-        """A fuser with the same prior and some other settings."""
+        """A fuser with the same prior and some other settings, those of `ddfm.FusionConfig`."""
+        names = [field.name for field in fields(FusionConfig)]
+        for name in changes:
+            if name not in names:
+                raise unknown("setting of a fusion", name, names)
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._set(replace(self.config, **changes))

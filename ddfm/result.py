@@ -27,7 +27,7 @@ from ddfm.storage.outputs import check_folder_writable
 from ddfm.trust.attribution import Attribution
 from ddfm.trust.uncertainty import Uncertainty
 
-__all__ = ["Chosen", "Fusion", "check_steps"]
+__all__ = ["Chosen", "Fusion", "check_sources", "check_steps"]
 
 Chosen = dict[str, float | tuple[float, ...]]  # options that were estimated from an image
 

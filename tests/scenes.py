@@ -1,9 +1,12 @@
-"""Small smooth sources, a network of random weights, and the quickest settings."""
+"""Small smooth sources, changes of levels, a network of random weights, and quick settings."""
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import torch
+from PIL import Image
 
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.schedule import alphas_bar
@@ -46,6 +49,23 @@ def image(
     if dtype in (np.float32, np.float64):
         return values.astype(dtype)
     return np.rint(values * np.iinfo(dtype).max).astype(dtype)
+
+
+def rounded(plane: np.ndarray) -> np.ndarray:
+    """Levels from 0 to 255 as 8 bits."""
+    return np.rint(np.clip(plane, 0, 255)).astype(np.uint8)
+
+
+def as_jpeg(plane: np.ndarray, quality: int) -> np.ndarray:
+    """A picture of 8 bits after it was stored as JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(plane).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def psnr(x: np.ndarray, y: np.ndarray) -> float:
+    """Of levels from 0 to 255, in dB."""
+    return float(10 * np.log10(255**2 / np.mean((x.astype(float) - y.astype(float)) ** 2)))
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:

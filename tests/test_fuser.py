@@ -176,3 +176,8 @@ def test_the_former_name_of_warnings_is_announced():
     outcome = Outcome(Path("a.png"), "fused", warnings=("why",))
     with pytest.warns(FutureWarning, match=r"now Outcome\.warnings"):
         assert outcome.words == ("why",)
+
+
+def test_an_unknown_setting_of_a_variant_is_named():
+    with pytest.raises(ddfm.InputError, match="unknown setting of a fusion 'sed'; did you mean"):
+        ddfm.Fuser("gaussian").with_config(sed=3)

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from command_line import ddfm_run
 from ddfm import DdfmError, Fuser, fuse
 from places import EXAMPLES
+from scenes import psnr
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,6 @@ def stack(scene) -> list[np.ndarray]:
     edges = [np.clip((x - edge) / 0.06 + 0.5, 0, 1) for edge in (1 / 3, 2 / 3)]
     in_focus = [1 - edges[0], edges[0] * (1 - edges[1]), edges[1]]
     return [np.rint(m * scene + (1 - m) * blurred).astype(np.uint8) for m in in_focus]
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
 
 
 def test_a_stack_in_partial_focus_becomes_sharp(gaussian, stack, scene):

@@ -109,7 +109,7 @@ class DegradedWork(Work):
             alike = zip(seen, sizes, strict=True)
             fused = self.method(*(p if p.size == size else resized(p, size) for p, size in alike))
         made = item, fused, sources or seen, clean
-        return Made(made, {"settings": self._noted(item)})
+        return Made(made, {"settings": self._noted(item.given)})
 
     def save(self, made: tuple[Item, Picture, Pictures, Pictures], path: Path) -> Entry:
         item, fused, sources, clean = made
@@ -117,13 +117,13 @@ class DegradedWork(Work):
         return as_metrics(dict(self._values(item, fused, sources, clean)))
 
     def noted(self, pairs: Sequence[Pair]) -> list[Entry]:
-        return [self._noted(Item("", (), pair)) for pair in pairs]
+        return list(map(self._noted, pairs))
 
     def found(self, item: Item, manifest: Manifest) -> Entry:
         return manifest.entries[item.output]
 
-    def _noted(self, item: Item) -> Entry:
-        digest = self.clean.files[item.given.name][1]
+    def _noted(self, pair: Pair) -> Entry:
+        digest = self.clean.files[pair.name][1]
         about = {"degraded": self.what.name, "way": self.way, "measured": __version__}
         return self.settings | about | {"clean": digest}
 

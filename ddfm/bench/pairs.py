@@ -26,7 +26,7 @@ from ddfm.version import __version__
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Measure", "PairWork", "against_sources", "as_metrics", "fuse_pairs", "metrics_of"]
+__all__ = ["CleanWork", "Measure", "against_sources", "as_metrics", "fuse_pairs", "metrics_of"]
 
 Pictures = tuple[Picture, ...]
 
@@ -65,8 +65,8 @@ def against_sources(task: str, ssim_range: float) -> Measure:
 
 
 @dataclass(frozen=True)
-class PairWork(Work):
-    """How one method fuses each pair.
+class CleanWork(Work):
+    """How one method fuses each pair, as it is.
 
     Attributes:
         method: what fuses.

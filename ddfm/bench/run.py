@@ -19,7 +19,7 @@ from ddfm.bench.datasets import Dataset
 from ddfm.bench.degrade import Degradation
 from ddfm.bench.degraded import Clean, DegradedWork, row_name, ways
 from ddfm.bench.methods import Fuse, Method
-from ddfm.bench.pairs import PairWork, against_sources, fuse_pairs, metrics_of
+from ddfm.bench.pairs import CleanWork, against_sources, fuse_pairs, metrics_of
 from ddfm.bench.plots import plot_names, write_plots
 from ddfm.bench.report import write_report
 from ddfm.bench.results import Bench, Row
@@ -172,7 +172,7 @@ class _Run:
     def _fuse_set(self, method: Method, dataset: Dataset, fuse: Fuse, bar: tqdm[Any]) -> None:
         """Runs one method on one set: clean sources, then, if they succeed, degraded ones."""
         settings = self._settings(method, dataset)
-        work = PairWork(fuse, settings, against_sources(dataset.task, self.result.ssim_range))
+        work = CleanWork(fuse, settings, against_sources(dataset.task, self.result.ssim_range))
         folder = self._clean_folder(method, dataset)
         how = self.verify, bar, self.shard
         entries, failed = fuse_pairs(dataset.pairs, work, folder, *how)
@@ -191,8 +191,16 @@ class _Run:
         for pair in pairs:
             if pair.name not in failed:
                 file, entry = files[pair.name][0], entries[pair.name]
-                row = method.name, dataset.name, pair, file, entry.get("seconds")
-                self.result.rows.append(Row(*row, metrics_of(entry), degraded[pair.name]))
+                row = Row(
+                    method.name,
+                    dataset.name,
+                    pair,
+                    file,
+                    entry.get("seconds"),
+                    metrics_of(entry),
+                    degraded[pair.name],
+                )
+                self.result.rows.append(row)
 
     def _measure_others(self, method: Method, dataset: Dataset, bar: tqdm[Any]) -> None:
         """Measures results made elsewhere on a set."""
@@ -204,8 +212,8 @@ class _Run:
                 values = measure.values(file, read_sources(pair.files, resize))
                 self.result.rows.append(Row(method.name, dataset.name, pair, file, None, values))
             except (DdfmError, MemoryError, RuntimeError) as error:
-                failure = method.name, dataset.name, pair.name, why_failed(error)
-                self.result.failures.append(failure)
+                why = why_failed(error)
+                self.result.failures.append((method.name, dataset.name, pair.name, why))
             bar.update()
 
     def _settings(self, method: Method, dataset: Dataset) -> Entry:

@@ -15,7 +15,7 @@ from ddfm.cli.options import (
     ssim_range_option,
     verify_option,
 )
-from ddfm.cli.sources import check_there
+from ddfm.cli.sources import check_exist
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def bench(
       ddfm bench TNO/ --out bench/ --also U2Fusion=u2fusion/
       ddfm bench MSRS/ --out bench/ --baselines --detect boxes.csv --detector yolo.onnx
     """
-    check_there(folders)
+    check_exist(folders)
     import ddfm.bench as room
     from ddfm.bench import detect
 

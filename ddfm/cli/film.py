@@ -25,7 +25,7 @@ from ddfm.cli.options import (
     verify_option,
 )
 from ddfm.cli.restoration import observation_options, observations, say_corrections
-from ddfm.cli.sources import check_there
+from ddfm.cli.sources import check_exist
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, say
 from ddfm.progress import stage
@@ -165,7 +165,7 @@ def fuse_film(
     **how: Any,
 ) -> None:
     """Fuses a film as `ddfm film` does, and reports to standard error."""
-    check_there((a, b))
+    check_exist((a, b))
     config = checked(settings)
     stage("loading")
     from ddfm.fuser import Fuser

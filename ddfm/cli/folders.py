@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ddfm.pipeline.runner import Engine
     from ddfm.storage.manifest import Shard
 
-__all__ = ["OfFolders", "folder_options", "fuse_files_of_folders"]
+__all__ = ["FolderOptions", "folder_options", "fuse_files_of_folders"]
 
 folder_options = all_of(
     click.option(
@@ -56,7 +56,7 @@ folder_options = all_of(
 
 
 @dataclass(frozen=True)
-class OfFolders:
+class FolderOptions:
     """The values of these options."""
 
     pattern: str | None
@@ -72,7 +72,7 @@ def fuse_files_of_folders(
     sources: tuple[Path, ...],
     output: Path,
     settings: dict[str, Any],
-    of_folders: OfFolders,
+    of_folders: FolderOptions,
     opening: Opening,
     *,
     save_transform: Path | None,
@@ -118,7 +118,7 @@ def fuse_files_of_folders(
 def _check(
     sources: tuple[Path, ...],
     settings: dict[str, Any],
-    of_folders: OfFolders,
+    of_folders: FolderOptions,
     save_transform: Path | None,
 ) -> None:
     """Refuses options that do not suit these folders, and unknown formats."""
@@ -134,7 +134,7 @@ def _check(
         output_suffix(of_folders.format)
 
 
-def _engine(of_folders: OfFolders) -> Engine | None:
+def _engine(of_folders: FolderOptions) -> Engine | None:
     from ddfm.arguments import one_of
 
     usual = "threads" if of_folders.scheduler is None else "dask"

@@ -14,13 +14,13 @@ import click
 
 from ddfm.cli.alignment import align_options, alignment_settings, check_alignment
 from ddfm.cli.film import fuse_film
-from ddfm.cli.folders import OfFolders, folder_options, fuse_files_of_folders
+from ddfm.cli.folders import FolderOptions, folder_options, fuse_files_of_folders
 from ddfm.cli.groups import given_in, refuse, take
-from ddfm.cli.images import BOTH, OfImages, image_options
+from ddfm.cli.images import BOTH, ImageOptions, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
 from ddfm.cli.opening import (
     FOR_FILMS,
-    OfFiles,
+    FileOptions,
     RangeCommand,
     opening_options,
     say_equal,
@@ -121,8 +121,8 @@ def fuse(
       ddfm fuse --like fused.png infrared.png visible.png -o again.png
     """
     stage("loading")
-    images, folders = take(OfImages, settings), take(OfFolders, settings)
-    files = take(OfFiles, settings)
+    images, folders = take(ImageOptions, settings), take(FolderOptions, settings)
+    files = take(FileOptions, settings)
     check_sources(sources)
     check_dashes(sources, output, views=bool(images.show or images.overlay), as_json=as_json)
     settings |= observations(settings, len(sources))
@@ -164,9 +164,9 @@ class _Request:
     sources: tuple[Path, ...]
     output: Path
     settings: dict[str, Any]
-    images: OfImages
-    folders: OfFolders
-    files: OfFiles
+    images: ImageOptions
+    folders: FolderOptions
+    files: FileOptions
     save_transform: Path | None
     like: Path | None
     record: Record | None  # of the result in --like

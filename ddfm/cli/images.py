@@ -15,7 +15,7 @@ from ddfm.cli.writing import OutputPath
 if TYPE_CHECKING:
     from ddfm.pipeline.beside import Beside
 
-__all__ = ["BOTH", "OfImages", "image_options"]
+__all__ = ["BOTH", "ImageOptions", "image_options"]
 
 PREVIEW = 512  # longest side of a preview, in pixels
 # Options that name a file for images and a folder for folders, and the option that goes with them.
@@ -66,7 +66,7 @@ image_options = all_of(
 
 
 @dataclass(frozen=True)
-class OfImages:
+class ImageOptions:
     """The values of these options."""
 
     check: Path | None

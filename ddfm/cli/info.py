@@ -10,7 +10,7 @@ import click
 
 from ddfm.cli.looks import lines_about
 from ddfm.cli.options import echo_json, json_option, reading_options
-from ddfm.cli.sources import check_there
+from ddfm.cli.sources import check_exist
 from ddfm.cli.writing import say
 from ddfm.progress import stage
 
@@ -42,7 +42,7 @@ def info(result: Path, as_json: bool) -> None:
       ddfm info fused.nii.gz
       ddfm info fused.mp4
     """
-    check_there([result])
+    check_exist([result])
     from ddfm.pipeline.records import read_record
 
     record = read_record(result)
@@ -50,9 +50,9 @@ def info(result: Path, as_json: bool) -> None:
         echo_json(record.plain()) if as_json else say("\n".join(_lines(result, record)))
         return
     stage("examining the file")
-    from ddfm.pipeline.looked import look_into
+    from ddfm.pipeline.describe import describe
 
-    looked = look_into(result)
+    looked = describe(result)
     if as_json:
         echo_json(looked)
     else:

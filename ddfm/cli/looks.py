@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["lines_about"]
 
-Looked = Mapping[str, Any]  # what `look_into` returns
+Looked = Mapping[str, Any]  # what `describe` returns
 
 _SIDES = dict(zip("RLAPSI", ("right", "left", "front", "back", "head", "feet"), strict=True))
 

@@ -10,7 +10,7 @@ import click
 
 from ddfm.cli.groups import is_given
 from ddfm.cli.options import reading_options, ssim_range_option
-from ddfm.cli.sources import check_there
+from ddfm.cli.sources import check_exist
 from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def metrics(
       ddfm metrics fused/ ir/ vis/ --task ir-visible
       ddfm metrics fused/ photos/ photos/ --pattern '{}_ir.png:{}_rgb.jpg'
     """
-    check_there([fused, *sources])
+    check_exist([fused, *sources])
     from ddfm.metrics import evaluate, metrics_of_papers
     from ddfm.metrics.folders import FolderMetrics, evaluate_folders
 

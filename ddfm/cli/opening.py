@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOR_FILMS",
-    "OfFiles",
+    "FileOptions",
     "RangeCommand",
     "celsius_option",
     "opening_options",
@@ -122,7 +122,7 @@ opening_options = all_of(
 
 
 @dataclass(frozen=True)
-class OfFiles:
+class FileOptions:
     """The values of these options."""
 
     range_a: str | Levels | None

@@ -12,10 +12,10 @@ from pathlib import Path
 from ddfm.cli.pipes import DASH
 from ddfm.errors import InputError, StorageError
 
-__all__ = ["check_sources", "check_there"]
+__all__ = ["check_exist", "check_sources"]
 
 
-def check_there(sources: Sequence[Path]) -> None:
+def check_exist(sources: Sequence[Path]) -> None:
     """Refuses sources that do not exist, with a hint at what was probably meant."""
     for number, source in enumerate(sources):
         if source != DASH and not source.exists():
@@ -26,7 +26,7 @@ def check_there(sources: Sequence[Path]) -> None:
 
 def check_sources(sources: Sequence[Path]) -> None:
     """Refuses sources that do not exist, and folders mixed with files."""
-    check_there(sources)
+    check_exist(sources)
     folders = [source for source in sources if source.is_dir()]
     others = len(sources) - len(folders)
     if folders and others:

@@ -23,9 +23,9 @@ from ddfm.cli.options import (
     verify_option,
 )
 from ddfm.cli.restoration import observations, say_corrections, slice_observation_options
-from ddfm.cli.sources import check_there
+from ddfm.cli.sources import check_exist
 from ddfm.cli.trust import samples_for, trust_options
-from ddfm.cli.volume_sources import OfVolumes, volume_options
+from ddfm.cli.volume_sources import VolumeSourceOptions, volume_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
@@ -130,8 +130,8 @@ def volume(
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
     sources = (a, b, *more)
-    check_there(sources)
-    of_volumes, outputs = take(OfVolumes, settings), take(_Outputs, settings)
+    check_exist(sources)
+    of_volumes, outputs = take(VolumeSourceOptions, settings), take(_Outputs, settings)
     settings |= observations(settings, len(sources))
     how = of_volumes.how() | {"align": align, "transform": transform_file}
     settings, both, record = as_recorded(like, settings, how | of_volumes.which(), "volume")

@@ -9,7 +9,7 @@ import click
 
 from ddfm.cli.options import all_of
 
-__all__ = ["OfVolumes", "volume_options"]
+__all__ = ["VolumeSourceOptions", "volume_options"]
 
 volume_options = all_of(
     click.option(
@@ -88,7 +88,7 @@ volume_options = all_of(
 
 
 @dataclass(frozen=True)
-class OfVolumes:
+class VolumeSourceOptions:
     """The values of these options."""
 
     axis: str | None

@@ -9,7 +9,6 @@ __all__ = ["SAMPLERS", "check_sampler"]
 SAMPLERS = ("ddim", "ddpm", "dpm-solver")
 
 
-def check_sampler(name: str) -> str:
-    """Returns the name of a sampler, or raises an error that lists all, also of other packages."""
+def check_sampler(name: str) -> None:
+    """Raises an error that lists all samplers, also of other packages, if this is none."""
     find_part("sampler", name, dict.fromkeys(SAMPLERS))
-    return name

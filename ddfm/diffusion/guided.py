@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ddfm.numerics.planes import finite
 from ddfm.priors.schedule import alpha_sigma
 
 __all__ = ["GuidedDenoiser"]
@@ -14,6 +15,9 @@ __all__ = ["GuidedDenoiser"]
 
 class Denoiser(Protocol):
     """Returns the posterior mean of a clean image in [-1, 1], and has a noise schedule."""
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def alphas_bar(self) -> Tensor: ...
@@ -49,8 +53,8 @@ class GuidedDenoiser:
         noise = (sigma / alpha).flatten()
         needs_prior = getattr(self.likelihood, "needs_prior", None)
         asked = needs_prior is None or needs_prior(noise)
-        x0 = self.prior(x_t, t) if asked else x_t / alpha
+        x0 = finite(self.prior(x_t, t), f"the prior {self.prior.name}") if asked else x_t / alpha
         if self.clip:
             x0 = x0.clamp(-1, 1)
         self.x0_prior = x0
-        return self.likelihood(x0, noise)
+        return finite(self.likelihood(x0, noise), f"the step of {type(self.likelihood).__name__}")

@@ -21,7 +21,6 @@ from ddfm.priors.prior import Prior
 
 __all__ = [
     "NOISES",
-    "PERIOD",
     "check_timesteps",
     "device_of",
     "noise_like",

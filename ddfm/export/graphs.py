@@ -101,7 +101,7 @@ def make_graph(name: str, prior: Prior, task: str = TASK) -> Graph:
 class DefaultGraph(nn.Module):
     """The sampling loop without calls of the prior: only the likelihood acts at each step."""
 
-    def __init__(self, task: str = TASK) -> None:
+    def __init__(self, task: str) -> None:
         super().__init__()
         self.config = FusionConfig().resolved(task)
 
@@ -119,7 +119,7 @@ class DefaultGraph(nn.Module):
 class ToneGraph(nn.Module):
     """The step after `default`, which spreads the levels."""
 
-    def __init__(self, task: str = TASK) -> None:
+    def __init__(self, task: str) -> None:
         super().__init__()
         self.tone = Tone.among(FusionConfig().resolved(task).options)
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.config import ResolvedConfig
+from ddfm.config import ResolvedConfig, name_of
 from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.observed import Observed, denoised, observe, with_independent_noise
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
@@ -28,7 +28,7 @@ from ddfm.imaging.sources import grey
 from ddfm.likelihood import find_likelihood, make_likelihood
 from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.noise_level import noise_level
-from ddfm.numerics.planes import levels_of, plane, within
+from ddfm.numerics.planes import finite, levels_of, of_shape, plane, within
 from ddfm.numerics.tone import Tone
 from ddfm.priors.denoise import padded
 from ddfm.priors.prior import Prior
@@ -103,8 +103,9 @@ class Run:
             2 / 255 * deviation_of(about.get("noise", 0.0), 255 * float(grey(picture).mean()))
             for about, picture in zip(found, self.groups[0].pictures, strict=True)
         ]
-        found_in = self.observed[0], size, steps, scales, removed
-        sources = with_independent_noise(*found_in, config.task)
+        sources = with_independent_noise(
+            self.observed[0], size, steps, scales, removed, config.task
+        )
         tone = Tone.among(config.options).with_curve_of(self.chosen[0])
 
         def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:
@@ -181,15 +182,18 @@ def _in_a_loop(
     start = len(prior.alphas_bar) - 1 if config.start is None else config.start
     steps = timesteps(start + 1, config.steps)
     watch.expect(len(steps))
+    noisy = begin()
+    shape = noisy.shape
     x = find_sampler(config.sampler)(
         GuidedDenoiser(prior, likelihood, clip=config.clip),
-        begin(),
+        noisy,
         steps,
         prior.alphas_bar,
         noise=draw,
         callback=watch,
     )
-    return luminance(x), likelihood
+    sampler = f"the sampler {name_of(config.sampler)}"
+    return luminance(finite(of_shape(x, shape, sampler), sampler)), likelihood
 
 
 def _in_one_pass(
@@ -208,8 +212,9 @@ def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model)
     known = observation_of_each(config.observations, len(pictures))
     for picture, observation in zip(pictures, known, strict=True):
         x = _padded(prepared(grey(picture)), model)
-        about = picture.size, config.clean, picture.clipped_noise, observation.noise is not None
-        observed.append(observe(x, model.prior, *about))
+        specified = observation.noise is not None
+        one = observe(x, model.prior, picture.size, config.clean, picture.clipped_noise, specified)
+        observed.append(one)
     return observed
 
 

@@ -2,7 +2,8 @@
 
 14 bits of a thermal camera, 12 of a satellite or centi-Kelvin use a small part of the range of a
 16-bit file, and look black. A picture that uses less than a fifth of the range is stretched, so
-that `SHARE` percent of its pixels are darker than black, and as many brighter than white.
+that `SHARE` percent of its pixels are darker than black, and as many brighter than white. Zeros
+that lie further below all other values than these span stand for missing pixels, and do not count.
 """
 
 from __future__ import annotations
@@ -78,6 +79,9 @@ def used(picture: Picture) -> Levels | None:
         return None
     white = _of_depth(picture)[1]
     low, high = np.percentile(seen, (SHARE, 100 - SHARE))
+    if low == 0 and (others := seen[seen > 0]).size:
+        least, most = np.percentile(others, (SHARE, 100 - SHARE))
+        low, high = (least, most) if most - least < least else (low, high)
     if not 0 < high - low < LITTLE:
         return None
     return float(np.rint(low * white)), float(np.rint(high * white))

@@ -68,7 +68,7 @@ def read_sources(
     return _filled(tuple(p if p.size == size else resized(p, size) for p in pictures))
 
 
-def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
+def common_size(pictures: Sequence[Picture], resize: str) -> Size:
     """The size at which pictures are fused.
 
     Args:

@@ -56,7 +56,7 @@ def view(
     return overlay(fused, sources[0], colormap)
 
 
-def check_view(kind: str, colormap: str = "iron") -> None:
+def check_view(kind: str, colormap: str) -> None:
     """Raise for an unknown view or colour map."""
     if kind not in VIEWS:
         raise unknown("view", kind, VIEWS)

@@ -21,7 +21,7 @@ from torch import Tensor
 from ddfm.errors import InputError
 from ddfm.imaging.color import luminance
 from ddfm.numerics.filters import smooth
-from ddfm.numerics.planes import levels_of
+from ddfm.numerics.planes import levels_of, of_shape
 from ddfm.numerics.poisson import steepness
 
 __all__ = ["Likelihood", "Shares", "share_of"]
@@ -128,6 +128,7 @@ class Likelihood(ABC):
         dtype = f.dtype if f.dtype == torch.float64 else torch.float32
         self.sources = [source.to(dtype).to(f.device) for source in self.sources]
         stepped = self.step(f.to(dtype), sigma)  # type: ignore[arg-type]  # a sampler says it
+        stepped = of_shape(stepped, f.shape, f"the step of {type(self).__name__}")
         return x0 + self.from_luma(stepped.to(f.dtype) - f)
 
     @staticmethod

@@ -30,7 +30,8 @@ The rest depends on the sources alone and is computed once:
     u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k))                           (4)
     d_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
     g_k = d_k + sum_j T_j B (d_j - d_k)                                                       (5)
-    pi_k = (1 - c) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
+    pi_k = (1 - c) softmax_k(p log max(e_k - n_k, LEFT e_k) - phi M (u - s_k)_+^2
+                + full [s_k is white] + ODDS b_k)
                 + c_k,   c_k = T_k (1 - V((sqrt e_k - sqrt h_k)_+^2)),   c = sum_k c_k         (6)
     V(e) = (1 + e / edge^2)^(-1/2),      W = min_k V(e_k),     t = W max_k e_k / learn        (7)
 
@@ -47,9 +48,17 @@ Gradients (5). m_j is near 1 where the gradients of s_j are faint: d_k includes 
 the other sources. q <= 1 limits it to the strength of the strongest source.
 
 Labels (6). A gradient is expected from the source with the most of it (p), and less from a source
-that is darker than the chosen level u (phi). Medical images may show the same thing in opposite
-brightness, so phi is 0 for them. There, a source that is saturated at white may be brighter than it
-can show, and the gradients of the others are not expected at that place (full).
+that is darker than the chosen level u (phi). M is the mean over a pixel and its neighbours to the
+right and below, so that both ends of a gradient count. With the upper left end alone, a warm pole
+in front of a cold sky would cast a shadow to the right on a sky that is bright in the other source.
+Medical images may show the same thing in opposite brightness, so phi is 0 for them. There, a source
+that is saturated at white may be brighter than it can show, and the gradients of the others are not
+expected at that place (full).
+
+Grain (6). n_k is the energy of the noise of source k, so that the grain of a thermal image does not
+displace the fainter texture of a cleaner photograph. It is twice the most energy that the quietest
+tenth of the pixels have, which is the mean in white noise. What has no more energy than that may
+still be texture, as of grass everywhere, so a tenth of it counts (LEFT).
 
 Weights (7). At strong edges, W is small: the gradients of several sources do not fit together in
 one image, and the error shows least at an edge. The temperature t measures misfits against the
@@ -86,7 +95,7 @@ from torch import Tensor
 
 from ddfm.errors import InputError
 from ddfm.likelihood.base import Likelihood, Shares
-from ddfm.likelihood.gradients import AROUND, GRAIN, NEAR, Gradients, Weighing
+from ddfm.likelihood.gradients import AROUND, GRAIN, NEAR, Gradients, Weighing, noise_energy_of
 from ddfm.likelihood.levels import Choosing, Levels, medians
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.bands import WHOLE, Band, band_of, bands, in_bands, sum_in_bands
@@ -254,7 +263,7 @@ class EvidenceLikelihood(Likelihood):
         """The terms (5) to (7), computed anew."""
         sources = [band.around(s) for s in self.sources]
         T = None if self.T is None else band.around(self.T)
-        return self._weighing.of(sources, band.around(self.u), T, self._medians)
+        return self._weighing.of(sources, band.around(self.u), self._noise_energy, T, self._medians)
 
     def _read_sources(self) -> None:
         """Computes (4) to (7); again only if the device or dtype of the sources has changed."""
@@ -265,6 +274,7 @@ class EvidenceLikelihood(Likelihood):
         self._medians = medians(self.sources) if asked else []
         self.levels = Levels(self.sources, self._medians, self._choosing)
         self.T = find_targets(self.sources, self.theta, self._solve) if self.theta else None
+        self._noise_energy = torch.cat([noise_energy_of(s) for s in self.sources], dim=1)
         self._read_as = like.device, like.dtype
         self._weigh()
 

@@ -12,17 +12,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddfm.numerics.bands import WHOLE, Band, bands
+from ddfm.numerics.bands import WHOLE, Band, bands, in_bands
+from ddfm.numerics.exporting import lowest
 from ddfm.numerics.filters import reach_of, shares_of, smooth
 from ddfm.numerics.poisson import grad
 
-__all__ = ["AROUND", "GRAIN", "NEAR", "TINY", "Gradients", "Weighing", "energy_of", "preferring"]
+__all__ = [
+    "AROUND",
+    "GRAIN",
+    "NEAR",
+    "TINY",
+    "Gradients",
+    "Weighing",
+    "energy_of",
+    "noise_energy_of",
+    "preferring",
+]
 
 TINY = 4e-7  # energy of a twelfth of a grey level; keeps quotients finite in flat areas
 GRAIN = 0.86  # standard deviation of S, pixels
 CONTRAST = 2.0  # standard deviation of B, pixels
 WHITE = 0.9  # level at which a source begins to count as white; at 1 it does so fully
 ODDS = 6.0  # what a preference b of 1 adds to log pi
+QUIET = 10  # one part in so many of the pixels, the quietest, is taken for noise and nothing else
+NOISE = 2.0  # mean energy of white noise, relative to the most that its quietest tenth has
+LEFT = 0.1  # least share of e_k that counts in (6)
 # How many pixels away the evidence of a pixel depends on the sources, and its expected gradient on
 # the evidence and on f.
 AROUND = 1 + 2 * reach_of(GRAIN) + reach_of(CONTRAST)
@@ -103,12 +117,18 @@ class Weighing:
     preference: float
 
     def of(
-        self, sources: Sequence[Tensor], u: Tensor, T: Tensor | None, medians: Sequence[Tensor]
+        self,
+        sources: Sequence[Tensor],
+        u: Tensor,
+        noise: Tensor,
+        T: Tensor | None,
+        medians: Sequence[Tensor],
     ) -> Gradients:
         """The evidence of sources (B, 1, H, W).
 
         Args:
             u: the chosen level, (B, 1, H, W).
+            noise: n_k, (B, K, 1, 1).
             T: probability of the targets of each source, (B, K, H, W), or None without targets.
             medians: those of the sources, needed only with targets.
         """
@@ -121,7 +141,7 @@ class Weighing:
             _lift(s, torch.cat(list(medians), dim=1), T, right, below)
         right, below = self._g(right, below, energy, strongest, T)
         W, a = self._weights(strongest, T)
-        pi = self._pi(s, u, energy, outlines)
+        pi = self._pi(s, u, torch.maximum(energy - noise, LEFT * energy), outlines)
         return Gradients(right, below, pi, W, a, W * strongest / self.learn)
 
     def whose(self, z: Tensor, sources: Sequence[Tensor]) -> Tensor:
@@ -157,8 +177,8 @@ class Weighing:
         return W * (1 - first) + first, a * (1 - first)
 
     def _pi(self, s: Tensor, u: Tensor, energy: Tensor, outlines: Tensor | None) -> Tensor:
-        """pi_k of (6)."""
-        log_pi = self.p * energy.log() - self.phi * (u - s).clamp(min=0) ** 2
+        """pi_k of (6), for energies without those of noise."""
+        log_pi = self.p * energy.log() - self.phi * _at_both_ends((u - s).clamp(min=0) ** 2)
         if self.full:
             log_pi += self.full * ((s - WHITE) / (1 - WHITE)).clamp(min=0, max=1)
         pi = shares_of(preferring(log_pi, ODDS * self.preference))
@@ -179,6 +199,12 @@ class Weighing:
 def energy_of(s: Tensor) -> Tensor:
     """e_k of sources (B, K, H, W)."""
     return _with_energy(s)[-1]
+
+
+def noise_energy_of(s: Tensor) -> Tensor:
+    """n_k of one source (B, 1, H, W), (B, 1, 1, 1)."""
+    energy = in_bands(lambda band: energy_of(band.around(s)), s, 1 + reach_of(GRAIN))
+    return NOISE * (lowest(energy.flatten(2), QUIET)[..., None] - TINY)
 
 
 def preferring(logs: Tensor, b: float) -> Tensor:
@@ -209,6 +235,11 @@ def _with_others(part: Tensor, m: Tensor) -> Tensor:
     """The gradients of each source along one axis, plus the faint ones of the others."""
     faint = m * part
     return part + (faint.sum(dim=1, keepdim=True) - faint) / (part.shape[1] - 1)
+
+
+def _at_both_ends(x: Tensor) -> Tensor:
+    """The mean of each pixel and its neighbours to the right and below, where gradients end."""
+    return F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
 
 
 def _share_contrast(part: Tensor, T: Tensor) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["exporting", "median", "modulo", "repeated"]
+__all__ = ["exporting", "lowest", "median", "modulo", "repeated"]
 
 
 def exporting() -> bool:
@@ -27,10 +27,15 @@ def modulo(x: Tensor, n: int) -> Tensor:
 
 def median(x: Tensor) -> Tensor:
     """The median along the last dimension, which is kept; the lower one of two middle values."""
+    return lowest(x, 2)
+
+
+def lowest(x: Tensor, part: int) -> Tensor:
+    """The largest of the lowest 1/part of the values along the last dimension, which is kept."""
+    count = (x.shape[-1] + part - 1) // part
     if not exporting():
-        return x.median(dim=-1, keepdim=True).values
-    middle = (x.shape[-1] - 1) // 2
-    return x.sort(dim=-1).values[..., middle : middle + 1]
+        return x.kthvalue(count, dim=-1, keepdim=True).values
+    return x.sort(dim=-1).values[..., count - 1 : count]
 
 
 def repeated(

@@ -13,7 +13,6 @@ from torch import Tensor
 __all__ = [
     "blocks_of_noise",
     "is_noise",
-    "noise_deviation",
     "noise_level",
     "peaks",
     "quiet_levels",

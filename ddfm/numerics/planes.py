@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["levels_of", "plane", "within"]
+from ddfm.errors import InputError
+
+__all__ = ["finite", "levels_of", "of_shape", "plane", "within"]
 
 
 def plane(levels: np.ndarray) -> Tensor:
@@ -23,3 +27,18 @@ def within(x: Tensor, size: tuple[int, int]) -> Tensor:
     """x without its padding."""
     height, width = size
     return x[..., :height, :width]
+
+
+def of_shape(x: Any, shape: torch.Size, what: str) -> Tensor:
+    """x, which `what` returned, a part that may be the user's own; it must have this shape."""
+    if isinstance(x, Tensor) and x.shape == shape:
+        return x
+    found = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+    raise InputError(f"{what} must return a tensor of shape {tuple(shape)}, not {found}")
+
+
+def finite(x: Tensor, what: str) -> Tensor:
+    """x, which `what` returned, a part that may be the user's own; it must be finite."""
+    if not x.is_meta and not x.isfinite().all():  # meta tensors have no values
+        raise InputError(f"{what} returned values that are not finite (NaN or infinity)")
+    return x

@@ -58,9 +58,7 @@ class Film:
     part: Part | None = None
 
 
-def open_film(
-    a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None = None
-) -> Film:
+def open_film(a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None) -> Film:
     """The frames of two folders, paired by name, or of two videos, paired in order."""
     a, b = Path(a), Path(b)
     if a.is_dir() != b.is_dir():

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ddfm.result import Fusion
 
 __all__ = [
-    "MapSavers",
     "SinkWithMaps",
     "check_folder",
     "check_folders_before",

@@ -91,7 +91,9 @@ def from_callable(
     settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
     own = {key: settings[key] for key in shape if key in settings}
     missing = missing_diffusion(settings) + [key for key in shape[:1] if key not in settings]
-    refuse_missing(missing, f"the callable {where}", "pass them to ddfm.load_prior")
+    refuse_missing(
+        missing, f"the callable {where}", "pass them to ddfm.load_prior, for example {keywords}"
+    )
     alphas_bar = alphas_bar_of(settings)
     times = network_times(settings, len(alphas_bar))
     if isinstance(function, UNet):

@@ -13,11 +13,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import DdfmError, HostError, InputError, unknown
+from ddfm.errors import DdfmError, DownloadError, HostError, InputError, unknown
 from ddfm.extensions import brought
 from ddfm.priors.download import download, gigabytes
 from ddfm.priors.entries import ENTRIES, Entry, File, find, known
-from ddfm.priors.whole import verify
+from ddfm.priors.verify import verify
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_text
 from ddfm.storage.inputs import with_home
@@ -106,7 +106,10 @@ def _get_file(entry: Entry, file: File, address: str, digest: str | None, trust:
     check_ours(_receipt(place))
     # Only a file with a receipt was downloaded here, and may be replaced.
     ours = (sha256_of(place),) if place.is_file() and _noted(place) else ()
-    download(address, place, sha256=digest, size=file.size, least=least, known=ours)
+    try:
+        download(address, place, sha256=digest, size=file.size, least=least, known=ours)
+    except DownloadError as error:
+        raise DownloadError(f"{error}; you may also save this file as {place} yourself") from None
     write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
 
 

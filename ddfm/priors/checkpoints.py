@@ -79,7 +79,7 @@ def load_checkpoint(
     missing = missing_network(settings) + missing_diffusion(settings)
     if settings.get("T", 1000) != 1000 and "rescale_timesteps" not in settings:
         missing.append("rescale_timesteps")
-    refuse_missing(missing, where, f"give it as an argument or in {path.name}.json")
+    refuse_missing(missing, where, _remedy(path))
     network = build(state, settings, where, device, dtype)
     alphas_bar = alphas_bar_of(settings)
     extras = {key: value for key, value in settings.items() if key not in SETTINGS}
@@ -102,12 +102,23 @@ def load_checkpoint(
     )
 
 
+def _remedy(path: Path) -> str:
+    """How to give the settings that a checkpoint lacks."""
+    name = str(path).replace("{", "{{").replace("}", "}}")
+    return (
+        f"write them into {name}.json, such as {{json}}, or pass them to ddfm.load_prior "
+        "(num_head_channels may replace num_heads)"
+    )
+
+
 def save_checkpoint(
     path: str | Path, state: Mapping[str, Tensor], settings: Mapping[str, Any]
 ) -> None:
     """Write weights with their settings to a safetensors file that `load_checkpoint` reads."""
     settings = normalised(settings, str(path))
-    refuse_missing(missing_diffusion(settings), "a prior without them", "give its settings")
+    refuse_missing(
+        missing_diffusion(settings), "the prior", "give its settings, such as {keywords}"
+    )
     plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in settings.items()}
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     write_weights(path, tensors, {"ddfm": json.dumps(plain)})

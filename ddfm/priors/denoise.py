@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.special import ndtr
 
+from ddfm.numerics.planes import finite
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import alpha_sigma, t_of_sigma
 
@@ -28,7 +29,8 @@ def denoise(prior: Prior, image: Tensor, sigma: float) -> Tensor:
     t = torch.full((len(image),), t_of_sigma(prior.alphas_bar, sigma), device=image.device)
     alpha, _ = alpha_sigma(prior.alphas_bar, t, image)
     height, width = image.shape[-2:]
-    return prior(alpha * padded(image, prior.multiple), t)[..., :height, :width]
+    estimate = prior(alpha * padded(image, prior.multiple), t)
+    return finite(estimate, f"the prior {prior.name}")[..., :height, :width]
 
 
 def unclipped(mean: Tensor, sigma: float) -> Tensor:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, DownloadError, StorageError, disk_explained, one_line
-from ddfm.priors.whole import verify
+from ddfm.priors.verify import verify
+from ddfm.progress import stage
 from ddfm.storage.inputs import json_object
 from ddfm.storage.ours import check_ours
 from ddfm.storage.part import Part
@@ -83,6 +84,7 @@ def download(
     """
     _check_address(url)
     check_ours(target, known)
+    stage(f"downloading {url}")
     with disk_explained(f"write {target}"), Part(target) as part:
         for again in (True, False):
             in_pieces = _complete(url, part, sha256, size)
@@ -142,6 +144,7 @@ def _complete(url: str, part: Part, sha256: str | None, size: int | None) -> boo
                 kept = part.length
                 hint = f"; run it again to resume after {gigabytes(kept)}" if kept else ""
                 raise DownloadError(f"cannot download {url}: {error}{hint}") from None
+            stage(f"trying again, since {error}")
             time.sleep(BACKOFF * 2 ** (failures - 1))
 
 

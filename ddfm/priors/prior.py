@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ddfm.errors import InputError, unknown
+from ddfm.numerics.planes import of_shape
 from ddfm.priors.schedule import alpha_sigma
 
 __all__ = ["KINDS", "FunctionPrior", "Prior", "x0_from"]
@@ -161,13 +162,9 @@ class FunctionPrior(Prior):
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         prediction = self.function(x_t.to(self.dtype or x_t.dtype), t)
-        if prediction.shape[1] == 2 * self.channels:
+        if isinstance(prediction, Tensor) and prediction.shape[1:2] == (2 * self.channels,):
             prediction = prediction[:, : self.channels]
-        if prediction.shape != x_t.shape:
-            raise InputError(
-                f"the prior {self.name} takes {tuple(x_t.shape)} and returns "
-                f"{tuple(prediction.shape)}; it must keep the shape, or double the channels"
-            )
+        prediction = of_shape(prediction, x_t.shape, f"the prior {self.name}")
         alpha, sigma = alpha_sigma(self.alphas_bar, t, x_t)
         return x0_from(prediction.to(x_t.dtype), self.kind, x_t, alpha, sigma)
 

@@ -7,7 +7,7 @@ from ddfm.errors import InputError, short
 __all__ = ["counts_of", "timesteps"]
 
 
-def timesteps(T: int, respacing: int | str | None = None) -> list[int]:
+def timesteps(T: int, respacing: int | str) -> list[int]:
     """Which of T timesteps to visit, from the noisiest to the cleanest.
 
     `respacing` follows the rules of guided-diffusion's `timestep_respacing`:
@@ -15,16 +15,13 @@ def timesteps(T: int, respacing: int | str | None = None) -> list[int]:
     100, "100"      100 steps, evenly spaced from 0 to T-1 inclusive, and rounded;
     "10,15,20"      equal sections of T, from the clean end to the noisy one, with 10, 15 and 20
                     steps;
-    "ddim50"        the smallest integer stride from 0 that gives exactly 50 steps;
-    None            every step.
+    "ddim50"        the smallest integer stride from 0 that gives exactly 50 steps.
 
     One difference: a single step is T-1, where sampling starts, instead of 0.
     For a warm start at t0, call `timesteps(t0 + 1, steps)`.
     """
     if T < 1:
         raise InputError(f"there must be at least 1 timestep, not T = {T}")
-    if respacing is None:
-        return list(range(T))[::-1]
     text = str(respacing).strip()
     counts = counts_of(respacing)
     if text.startswith("ddim"):

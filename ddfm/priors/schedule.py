@@ -19,13 +19,11 @@ from torch import Tensor
 from ddfm.errors import InputError, unknown
 
 __all__ = [
-    "SCHEDULES",
     "alpha_sigma",
     "alphas_bar",
     "alphas_bar_of_betas",
     "cosine_betas",
     "linear_betas",
-    "per_image",
     "t_of_sigma",
 ]
 

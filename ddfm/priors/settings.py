@@ -11,6 +11,7 @@ of guided-diffusion's flags if there is one; its `noise_schedule`, `diffusion_st
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -59,6 +60,16 @@ OTHER_NAMES = {
     "timesteps": "T",
     "num_channels": "model_channels",
     "prediction": "kind",
+}
+# A value for each setting that a prior may lack, for messages.
+EXAMPLES = {
+    "kind": "eps",
+    "schedule": "linear",
+    "T": 1000,
+    "channels": 3,
+    "rescale_timesteps": False,
+    "num_heads": 4,
+    "use_new_attention_order": False,
 }
 
 
@@ -184,19 +195,17 @@ def missing_diffusion(settings: Mapping[str, Any]) -> list[str]:
 
 
 def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
-    """Raise if settings are missing, with their names and an example of each."""
-    examples = {
-        "kind": "kind='eps'",
-        "schedule": "schedule='linear'",
-        "T": "T=1000",
-        "channels": "channels=3",
-        "rescale_timesteps": "rescale_timesteps=False",
-        "num_heads": "num_heads=4 (or num_head_channels=64)",
-        "use_new_attention_order": "use_new_attention_order=False",
-    }
+    """Raise if settings are missing, with their names.
+
+    Args:
+        missing: the names.
+        where: what lacks them.
+        how: the remedy, with {json} or {keywords} for an example of each missing setting.
+    """
     missing = list(missing)
-    if missing:
-        shown = ", ".join(examples.get(key, key) for key in missing)
-        raise InputError(
-            f"{where} does not specify {', '.join(missing)}; {how}, for example {shown}"
-        )
+    if not missing:
+        return
+    examples = {key: EXAMPLES[key] for key in missing}
+    keywords = ", ".join(f"{key}={value!r}" for key, value in examples.items())
+    remedy = how.format(json=json.dumps(examples), keywords=keywords)
+    raise InputError(f"{where} does not specify {', '.join(missing)}; {remedy}")

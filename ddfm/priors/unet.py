@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["UNet", "UNetConfig", "timestep_embedding"]
+__all__ = ["UNet", "UNetConfig"]
 
 
 @dataclass(frozen=True)

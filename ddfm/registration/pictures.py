@@ -11,14 +11,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ddfm.errors import InputError
-from ddfm.imaging.picture import Picture
-from ddfm.registration.align import Alignment, align, check
+from ddfm.imaging.picture import Picture, orient
+from ddfm.imaging.sources import grey
+from ddfm.registration.align import Alignment, align, check, tolerance
 from ddfm.registration.gaps import bridged, with_gaps_filled
 from ddfm.registration.transform import FLOW, Transform, common_transform
 from ddfm.registration.warp import common_box, cropped, warped
 
 __all__ = ["Registered", "common_of", "motion_of", "registered"]
 
+# How a picture would have to be turned, by the number that EXIF has for it (see `orient`).
+TURNS = {
+    6: "turned clockwise by 90 degrees",
+    8: "turned anticlockwise by 90 degrees",
+    3: "turned by 180 degrees",
+    2: "mirrored from left to right",
+    4: "mirrored from top to bottom",
+    5: "mirrored along its diagonal",
+    7: "mirrored along its other diagonal",
+}
 SAMPLE = 20  # number of pairs or stacks from which the transforms of a rig are found
 SMALLEST = 16  # least side in pixels of the part that all sources have in common
 
@@ -72,7 +83,7 @@ def registered(
             whole = bridged(picture)
             found = _found(seen, whole, how, given)
             applied = given is not None or (how != "none" and found.sure)
-            warnings += _warnings(found, picture, fixed, how, given)
+            warnings += _warnings(found, (picture, whole), (fixed, seen), how, given)
             if applied:
                 picture = _moved(picture, whole, found.transform, fixed)
             elif picture.size != fixed.size:
@@ -161,28 +172,53 @@ def _about(k: int, reference: int, found: Alignment, applied: bool) -> dict[str,
 
 
 def _warnings(
-    found: Alignment, moving: Picture, fixed: Picture, how: str, transform: Transform | None
+    found: Alignment,
+    moving: tuple[Picture, Picture],
+    fixed: tuple[Picture, Picture],
+    how: str,
+    transform: Transform | None,
 ) -> list[str]:
-    if transform is not None:
+    """What to say about a pair; each picture is also given with its gaps bridged."""
+    if transform is not None or (how != "none" and found.sure):
         return []
+    a, b = moving[0], fixed[0]
     if how != "none":
-        if found.sure:
-            return []
         left = "stays as it is"
-        if moving.size != fixed.size:
+        if a.size != b.size:
             left = "is resized to its frame, which is right only if both have the same borders"
-        # If two models disagree, one that the user knows to hold may be sure alone.
-        other = "; a given model (--align affine) may be certain" if how == "auto" else ""
-        return [
-            f"{moving.name} could not be aligned to {fixed.name} with certainty, and {left}{other}"
-        ]
-    if not found.is_off:
-        return []
-    motion = motion_of(found.transform, fixed.reduced_by)
-    return [
-        f"{moving.name} seems to be misaligned: it fits {fixed.name} if {motion}; align=auto "
-        "(--align auto) corrects this where it is certain"
-    ]
+        start = f"{a.name} could not be aligned to {b.name} with certainty, and {left}"
+        return [f"{start}{_remedy(moving[1], fixed[1], how)}"]
+    warnings = []
+    if (apart := _apart(a, b)) > tolerance(found.transform):
+        warnings.append(
+            f"the coordinates of {a.name} and {b.name} place them {b.reduced_by * apart:.0f} px "
+            "apart; bring one onto the grid of the other first, as with gdalwarp"
+        )
+    if found.is_off:
+        motion = motion_of(found.transform, b.reduced_by)
+        warnings.append(
+            f"{a.name} seems to be misaligned: it fits {b.name} if {motion}; "
+            "align=auto (--align auto) corrects this where it is certain"
+        )
+    return warnings
+
+
+def _remedy(moving: Picture, fixed: Picture, how: str) -> str:
+    """What to do about a pair that could not be aligned."""
+    levels = grey(moving)
+    for orientation, turned in TURNS.items():
+        if check(fixed, orient(levels, orientation)).sure:
+            return f"; it fits if {turned}, so turn the file first"
+    # If two models disagree, one that the user knows to hold may be sure alone.
+    return "; a given model (--align affine) may be certain" if how == "auto" else ""
+
+
+def _apart(moving: Picture, fixed: Picture) -> float:
+    """How far apart the coordinates of two pictures of one size place them, in pixels."""
+    places = moving.metadata.geo, fixed.metadata.geo
+    if places[0] is None or places[1] is None or moving.size != fixed.size:
+        return 0.0
+    return places[0].apart(places[1], fixed.size)
 
 
 def motion_of(transform: Transform, reduced_by: float = 1.0) -> str:

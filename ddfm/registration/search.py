@@ -24,7 +24,7 @@ NOWHERE = -9.0  # correlation assigned to shifts that are ruled out
 class Search:
     """Searches where a moving image lies in a fixed one, on small copies of both."""
 
-    def __init__(self, fixed: Tensor, moving: Pyramid, margin: float = MARGIN) -> None:
+    def __init__(self, fixed: Tensor, moving: Pyramid, margin: float) -> None:
         small = resized(fixed, LONGEST)
         self.height, self.width = size = (small.shape[0], small.shape[1])
         self.fixed, self.moving = (fixed.shape[0], fixed.shape[1]), moving

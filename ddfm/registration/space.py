@@ -74,7 +74,7 @@ def align_space(
     moving_affine: np.ndarray,
     model: str = "rigid",
     *,
-    finest: float = GRIDS[-1],
+    finest: float,
 ) -> SpaceAlignment:
     """The motion between two grey volumes (I, J, K), searched from where their affines place them.
 

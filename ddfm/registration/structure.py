@@ -21,7 +21,7 @@ from ddfm.registration.warp import warped_plane
 __all__ = ["Pyramid", "orientation", "resized", "shrunk"]
 
 
-def orientation(image: Tensor, seen: Tensor, sigma: float = 1.0) -> np.ndarray:
+def orientation(image: Tensor, seen: Tensor, sigma: float) -> np.ndarray:
     """z (H, W), complex, for an image (H, W) that is first smoothed by `sigma`."""
     x = F.pad(smooth(image[None, None], sigma), (1, 1, 1, 1), mode="replicate")[0, 0]
     across, down = (x[1:-1, 2:] - x[1:-1, :-2]) / 2, (x[2:, 1:-1] - x[:-2, 1:-1]) / 2

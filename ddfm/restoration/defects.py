@@ -18,11 +18,11 @@ from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.numerics.planes import levels_of, plane
 from ddfm.restoration.colors import with_luminance
+from ddfm.restoration.dead_pixels import MANY, find_dead, mended
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, without_blocks
 from ddfm.restoration.noise import Denoise
 from ddfm.restoration.observation import Found, Observation
-from ddfm.restoration.pixels import MANY, find_dead, mended
 from ddfm.restoration.stripes import find_stripes
 
 __all__ = ["opaque_where_filled", "without_defects", "without_jpeg_blocks"]
@@ -48,21 +48,21 @@ def without_defects(
     picture: Picture, given: Observation, guide: np.ndarray | None, found: Found
 ) -> Picture:
     """The picture with a mask that excludes its rim, and without dead pixels and stripes."""
-    plane = before = grey(picture)
-    mask = _mask_of(picture, plane, given, found)
+    levels = before = grey(picture)
+    mask = _mask_of(picture, levels, given, found)
     if given.dead or (given.dead is None and not picture.is_color):
-        dead = find_dead(plane)
+        dead = find_dead(levels)
         if int(dead.sum()) >= (1 if given.dead else MANY):
-            plane = mended(plane, dead)
+            levels = mended(levels, dead)
             found["dead"] = int(dead.sum())
-    plane = _without_stripes(plane, given.stripes, guide, mask, found)
+    levels = _without_stripes(levels, given.stripes, guide, mask, found)
     if mask is not picture.mask:
         picture = replace(picture, mask=mask)
-    return picture if plane is before else with_luminance(picture, plane)
+    return picture if levels is before else with_luminance(picture, levels)
 
 
 def _mask_of(
-    picture: Picture, plane: np.ndarray, given: Observation, found: Found
+    picture: Picture, levels: np.ndarray, given: Observation, found: Found
 ) -> np.ndarray | None:
     """Where the picture is valid: as specified or stored, without its rim or transparent parts."""
     mask = picture.mask
@@ -73,7 +73,7 @@ def _mask_of(
         if not mask.any():
             raise InputError(f"the mask {given.mask} is black and leaves nothing of {picture.name}")
     elif mask is None and picture.alpha is None and given.frame:
-        mask = find_frame(plane)
+        mask = find_frame(levels)
         if mask is not None:
             found["frame"] = round(float(mask.mean()), 3)
     if (clear := _transparent(picture.alpha)) is not None:
@@ -83,31 +83,31 @@ def _mask_of(
 
 
 def _without_stripes(
-    plane: np.ndarray,
+    levels: np.ndarray,
     given: str,
     guide: np.ndarray | None,
     mask: np.ndarray | None,
     found: Found,
 ) -> np.ndarray:
-    """The plane without stripes along columns and rows; rows are columns of its transpose."""
+    """The levels without stripes along columns and rows; rows are columns of the transpose."""
     strengths: dict[str, float] = {}
     for way in ("columns", "rows"):
         if given not in ("auto", way):
             continue
-        turned = _turned(plane, way)
+        turned = _turned(levels, way)
         beside, known = (None if p is None else _turned(p, way) for p in (guide, mask))
         stripes = find_stripes(turned, beside, known)
         if stripes.sure or (given == way and stripes.sigma > 0):
             even = np.clip(turned - stripes.offsets, 0, 1).astype(np.float32)
-            plane = _turned(even if known is None else np.where(known, even, turned), way)
+            levels = _turned(even if known is None else np.where(known, even, turned), way)
             strengths[way] = round(255 * stripes.sigma, 2)
     if strengths:
         found["stripes"] = strengths
-    return plane
+    return levels
 
 
-def _turned(plane: np.ndarray, way: str) -> np.ndarray:
-    return plane.T if way == "rows" else plane
+def _turned(levels: np.ndarray, way: str) -> np.ndarray:
+    return levels.T if way == "rows" else levels
 
 
 def _transparent(alpha: np.ndarray | None) -> np.ndarray | None:

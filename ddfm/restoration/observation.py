@@ -15,7 +15,6 @@ from ddfm.errors import InputError, short
 
 __all__ = [
     "AS_IT_IS",
-    "STRIPES",
     "Found",
     "NoiseLaw",
     "Observation",

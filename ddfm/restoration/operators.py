@@ -19,7 +19,15 @@ from torch import Tensor
 
 from ddfm.numerics.filters import mirrored_places, smooth
 
-__all__ = ["AreaAverage", "Chain", "GaussianBlur", "KernelBlur", "Operator", "motion_kernel"]
+__all__ = [
+    "AreaAverage",
+    "Chain",
+    "GaussianBlur",
+    "KernelBlur",
+    "Operator",
+    "as_kernel",
+    "motion_kernel",
+]
 
 Size = tuple[int, int]
 

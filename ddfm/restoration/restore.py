@@ -26,7 +26,7 @@ from ddfm.restoration.defects import opaque_where_filled, without_defects, witho
 from ddfm.restoration.enlarged import taken_back
 from ddfm.restoration.noise import Denoise
 from ddfm.restoration.noise_removal import law_in, noise_removed
-from ddfm.restoration.observation import Found, NoiseLaw, Observation, observation_of_each
+from ddfm.restoration.observation import Found, Observation, observation_of_each
 from ddfm.restoration.sharpening import coarse_size, sharp
 
 __all__ = ["found_in", "restored"]
@@ -63,13 +63,12 @@ def restored(
     order = sorted(range(len(done)), key=lambda k: bool(given[k].blur) or coarse[k] != sizes[k])
     for k in order:
         guides = [p for j, p in enumerate(done) if j != k and p.size == sizes[k]] if guided else []
-        of_k = given[k], sizes[k], coarse[k]
-        done[k] = sharp(done[k], *of_k, denoise, clean, guides, found[k])
+        done[k] = sharp(done[k], given[k], sizes[k], coarse[k], denoise, clean, guides, found[k])
     return tuple(opaque_where_filled(done, k, found[k]) for k in range(len(done))), found
 
 
 def found_in(
-    picture: Picture, denoise: Denoise, *, clean: float, frames: bool = True, blurs: bool = True
+    picture: Picture, denoise: Denoise, *, clean: float, frames: bool, blurs: bool
 ) -> Found:
     """What would be detected and corrected in one picture, as far as it shows without the others.
 
@@ -113,17 +112,35 @@ def _looked_into(
     blur, and the law of noise that is not white.
     """
     done, found = list(pictures), [Found() for _ in pictures]
-    coarse = [coarse_size(*one) for one in zip(pictures, given, sizes, found, strict=True)]
+    coarse = list(map(coarse_size, pictures, given, sizes, found))
     for k, picture in enumerate(pictures):
         done[k] = without_jpeg_blocks(picture, given[k], denoise, found[k])
         done[k] = without_defects(done[k], given[k], _beside(done, k), found[k])
-        if given[k].noise is None and coarse[k] == picture.size:
-            file = plane(grey(picture if "jpeg" in found[k] else done[k]))
-            of_file = file, "jpeg" in found[k]
-            given[k] = replace(given[k], noise=law_in(plane(grey(done[k])), *of_file, clean))
-        if given[k].blur is None and given[k].scale is None and coarse[k] == picture.size:
-            given[k] = replace(given[k], blur=_blur_of(done[k], given[k].noise, clean, found[k]))
+        if coarse[k] == picture.size:
+            given[k] = _estimated(done[k], picture, given[k], clean, "jpeg" in found[k])
     return done, coarse, found
+
+
+def _estimated(
+    picture: Picture, file: Picture, given: Observation, clean: float, is_jpeg: bool
+) -> Observation:
+    """What is given of a picture, with its blur, and its noise if that is not white, estimated.
+
+    Args:
+        file: the picture as it was read, whose noise counts if it is a JPEG.
+    """
+    levels = grey(picture)
+    y = plane(levels)
+    if given.noise is None:
+        law = law_in(y, plane(grey(file)) if is_jpeg else y, is_jpeg, clean)
+        given = replace(given, noise=law)
+    # Noise, JPEG blocks and frames would hide a blur.
+    hidden = given.noise or is_jpeg or picture.mask is not None
+    if given.blur is None and given.scale is None and not hidden:
+        blur = find_blur(levels)
+        if blur is not None and not is_noise(y, noise_level(y), clean):
+            given = replace(given, blur=blur)
+    return given
 
 
 def _beside(pictures: Sequence[Picture], k: int) -> np.ndarray | None:
@@ -131,16 +148,3 @@ def _beside(pictures: Sequence[Picture], k: int) -> np.ndarray | None:
     others = (p for j, p in enumerate(pictures) if j != k and p.size == pictures[k].size)
     other = next(others, None)
     return None if other is None else grey(other)
-
-
-def _blur_of(
-    picture: Picture, noise: float | NoiseLaw | None, clean: float, found: Found
-) -> float | None:
-    """The blur of a picture; noise, JPEG blocks and frames would hide it."""
-    if noise or picture.mask is not None or "jpeg" in found:
-        return None
-    blur = find_blur(grey(picture))
-    if blur is None:  # as for most pictures, whose noise need not be measured
-        return None
-    y = plane(grey(picture))
-    return None if is_noise(y, noise_level(y), clean) else blur

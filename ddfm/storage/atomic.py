@@ -140,9 +140,8 @@ def claimed(temporary: Path) -> Iterator[bool]:
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         try:
-            handle = os.open(
-                temporary, os.O_RDWR | flags
-            )  # network file systems lock only files opened for writing
+            # Network file systems lock only files that were opened for writing.
+            handle = os.open(temporary, os.O_RDWR | flags)
         except IsADirectoryError:
             handle = os.open(temporary, os.O_RDONLY | flags)
     except OSError:  # gone, a link, or not writable for us

@@ -60,9 +60,7 @@ class KnownFile:
         self.name = self.path.name
 
     def noted(self) -> dict[str, Any]:
-        size, time = (
-            self._size_and_time
-        )  # before its content, so that a change in between is noticed later
+        size, time = self._size_and_time  # before the content: a later change is then noticed
         return {"sha256": self._sha256, "size": size, "mtime_ns": time}
 
     def is_as_noted(self, note: Any, *, verify: bool = False) -> bool:

@@ -39,9 +39,8 @@ class Lines(Mapping[str, Entry]):
     def __init__(self, opened: Callable[[Path], BinaryIO]) -> None:
         self._opened = opened
         self._files: list[Path] = []
-        self._places: dict[
-            str, tuple[int, ...]
-        ] = {}  # of the lines of each name; the valid one is first
+        # The places of the lines of each name; that of the valid one is first.
+        self._places: dict[str, tuple[int, ...]] = {}
         self._reading: tuple[int, BinaryIO] | None = None  # the file that was read last
         self._keeps_open = True
         self._lock = Lock()  # results are looked up while others are written

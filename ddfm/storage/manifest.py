@@ -29,12 +29,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddfm.errors import DdfmError, StorageError, disk_explained
-from ddfm.storage.atomic import (
-    atomic_path,
-    claimed,
-    lock,
-    open_in_place,
-)
+from ddfm.storage.atomic import atomic_path, claimed, lock, open_in_place
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
 from ddfm.storage.lines import Entry, Lines, append, entry_of
 from ddfm.storage.ours import check_ours, may_overwrite

@@ -58,7 +58,7 @@ class Crops:
 
 
 def choose_crops(
-    pairs: Sequence[Pair], count: int, size: int, seed: int, progress: bool | None = None
+    pairs: Sequence[Pair], count: int, size: int, seed: int, progress: bool | None
 ) -> Crops:
     """Random crops, equally many of each pair, half of them mirrored."""
     planes = []
@@ -113,7 +113,7 @@ def other_levels(x: Tensor, rng: np.random.Generator) -> Tensor:
 class Kept:
     """Arrays computed from all crops: read from a folder, or computed and written there first."""
 
-    def __init__(self, folder: Path, crops: Crops, progress: bool | None = None) -> None:
+    def __init__(self, folder: Path, crops: Crops, progress: bool | None) -> None:
         self.folder, self.crops, self.progress = folder, crops, progress
         make_folder(folder)
 
@@ -158,7 +158,7 @@ class Kept:
 class Targets:
     """The target of each crop, which the head learns to produce."""
 
-    def __init__(self, folder: Path, crops: Crops, loss: str, progress: bool | None = None) -> None:
+    def __init__(self, folder: Path, crops: Crops, loss: str, progress: bool | None) -> None:
         make = target(loss)
 
         def compute(_: int, some: Tensor) -> list[Tensor]:
@@ -181,7 +181,7 @@ class FeatureCache:
         crops: Crops,
         noise: str,
         seed: int,
-        progress: bool | None = None,
+        progress: bool | None,
     ) -> None:
         self.kept = Kept(folder / noise, crops, progress)
         self.prior, self.noise, self.seed = prior, noise, seed

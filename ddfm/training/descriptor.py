@@ -40,7 +40,7 @@ from ddfm.registration.structure import Pyramid, shrunk
 from ddfm.registration.transform import Transform
 from ddfm.storage.files import write_weights
 
-__all__ = ["Samples", "loss", "main", "spoilt"]
+__all__ = ["Samples", "loss", "main"]
 
 WINDOW = (64, 128)  # height and width of a sample, in pixels
 # Longer side of the image in pixels, tiles of the window, and probability: as in

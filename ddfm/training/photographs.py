@@ -53,7 +53,7 @@ def read_photograph(path: Path, channels: int = 1) -> Image.Image:
 class Photographs:
     """Random crops in [-1, 1] of photographs at several scales, held in memory as bytes."""
 
-    def __init__(self, files: Iterable[Path], smallest: int, progress: bool | None = None) -> None:
+    def __init__(self, files: Iterable[Path], smallest: int, progress: bool | None) -> None:
         self.levels: list[list[np.ndarray]] = [[] for _ in SCALES]
         desc = "reading photographs"
         for path in progress_bar(progress, list(files), desc=desc, leave=True):

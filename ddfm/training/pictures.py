@@ -16,7 +16,6 @@ from ddfm.progress import progress_bar
 
 __all__ = ["draw_curve", "sample_sheet"]
 
-COLORS = {"psnr_15": "#1b7837", "psnr_25": "#2166ac", "psnr_50": "#b2182b", "loss": "#666666"}
 COLUMNS, SIDE, STEPS = 4, 128, 50  # samples per row, side in pixels, sampling steps
 
 
@@ -50,9 +49,7 @@ def draw_curve(history: Sequence[dict[str, float]], path: Path, colors: Mapping[
 
 
 @torch.no_grad()
-def sample_sheet(
-    prior: Prior, path: Path, device: torch.device, progress: bool | None = False
-) -> None:
+def sample_sheet(prior: Prior, path: Path, device: torch.device, progress: bool | None) -> None:
     """Draws unconditional samples in a grid, with a progress bar, as this takes minutes."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((COLUMNS**2, prior.channels, SIDE, SIDE), generator=generator).to(device)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -33,9 +33,9 @@ from ddfm.storage.outputs import check_apart
 from ddfm.training.muon import Muon
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
-from ddfm.training.pictures import COLORS, sample_sheet
+from ddfm.training.pictures import sample_sheet
 from ddfm.training.run import TrainingRun, prepare
-from ddfm.training.yardstick import middle_crops
+from ddfm.training.yardstick import SIGMAS, middle_crops
 
 __all__ = ["SHIPPED", "Settings", "train_prior"]
 
@@ -124,7 +124,12 @@ def train_prior(
 class PriorRun(TrainingRun):
     """A training run of a network, with its moving average and its optimisers."""
 
-    colors = COLORS
+    colors: ClassVar[dict[str, str]] = {
+        "psnr_15": "#1b7837",
+        "psnr_25": "#2166ac",
+        "psnr_50": "#b2182b",
+        "loss": "#666666",
+    }
 
     def __init__(
         self, settings: Settings, out: Path, device: torch.device, rank: int = 0, ranks: int = 1
@@ -214,10 +219,9 @@ class PriorRun(TrainingRun):
 
     def measured(self) -> dict[str, float]:
         """The PSNR of denoised photographs in dB, by noise level."""
-        sigmas = (15, 25, 50) if self.aside else ()
         return {
             f"psnr_{sigma}": round(denoising_psnr(self.prior, self.aside, sigma), 3)
-            for sigma in sigmas
+            for sigma in (SIGMAS if self.aside else ())
         }
 
     def draw(self, path: Path) -> None:

@@ -15,9 +15,9 @@ from ddfm.priors.prior import Prior
 from ddfm.progress import progress_bar
 from ddfm.training.photographs import find_photographs, read_photograph
 
-__all__ = ["compare", "middle_crops"]
+__all__ = ["SIGMAS", "compare", "middle_crops"]
 
-SIGMAS = (15, 25, 50)
+SIGMAS = (15, 25, 50)  # standard deviations of noise, in grey levels
 SIDE = 256  # side of the central crop of a photograph, in pixels
 SMALLEST = 16  # least side in pixels: BM3D crashes on 8 x 8
 

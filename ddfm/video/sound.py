@@ -37,7 +37,7 @@ def sound_of(a: Path, b: Path, audio: str) -> Path | None:
     return next((path for path in (b, a) if _has_sound(path)), None)
 
 
-def complete(video: Path, path: Path, comment: str, source: Path | None = None) -> str | None:
+def complete(video: Path, path: Path, comment: str, source: Path | None) -> str | None:
     """Replace the comment of a silent video, and add the sound of a source to it.
 
     The sound ends where the pictures end.

@@ -7,6 +7,8 @@ volume is smoothed first, to avoid aliasing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import ndimage
 
@@ -30,7 +32,6 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
     if outside is None:
         outside = 0.0 if volume.is_color else float(volume.values.min())
     check_overlap(volume, grid)
-    inside = _Inside(M, grid.shape, volume.shape)
     values = np.empty(grid.shape + volume.values.shape[3:], np.float32)
     for channel in np.ndindex(volume.values.shape[3:]):
         part = (..., *channel)
@@ -39,14 +40,14 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
         values[part] = ndimage.affine_transform(
             smooth, M[:3, :3], M[:3, 3], grid.shape, np.float32, order=1, mode="nearest"
         )
-    for i in range(grid.shape[0]):
-        values[i][~inside.plane(i)] = outside
+    for plane, inside in zip(values, _inside(volume, grid), strict=True):
+        plane[~inside] = outside
     return Volume(values, grid.affine, volume.name, volume.modality)
 
 
 def overlap(volume: Volume, grid: Volume) -> bool:
     """Whether any voxel of the grid lies within the volume."""
-    return _Inside(_from_grid(volume, grid), grid.shape, volume.shape).any()
+    return any(plane.any() for plane in _inside(volume, grid))
 
 
 def check_overlap(volume: Volume, grid: Volume) -> None:
@@ -62,8 +63,7 @@ def inside_of(volume: Volume, grid: Volume) -> np.ndarray | None:
     """True for voxels of a grid that lie within a volume, (I, J, K); None if all of them do."""
     if same_grid(volume, grid):
         return None
-    inside = _Inside(_from_grid(volume, grid), grid.shape, volume.shape)
-    mask = np.stack([inside.plane(i) for i in range(grid.shape[0])])
+    mask = np.stack(list(_inside(volume, grid)))
     return None if mask.all() else mask
 
 
@@ -72,23 +72,16 @@ def _from_grid(volume: Volume, grid: Volume) -> np.ndarray:
     return np.asarray(np.linalg.inv(volume.affine) @ grid.affine)
 
 
-class _Inside:
-    """Which voxels of a grid lie within a volume, computed plane by plane to save memory."""
-
-    def __init__(self, M: np.ndarray, grid: tuple[int, ...], shape: tuple[int, ...]) -> None:
-        self.M, self.grid, self.shape = M, grid, shape
-
-    def plane(self, i: int) -> np.ndarray:
-        _, J, K = self.grid
-        j, k = np.arange(J)[:, None], np.arange(K)[None, :]
+def _inside(volume: Volume, grid: Volume) -> Iterator[np.ndarray]:
+    """Which voxels of each plane (J, K) of a grid lie within a volume; by planes to save memory."""
+    M, (count, J, K) = _from_grid(volume, grid), grid.shape
+    j, k = np.arange(J)[:, None], np.arange(K)[None, :]
+    for i in range(count):
         inside = np.ones((J, K), bool)
-        for row, side in zip(self.M[:3], self.shape, strict=True):
+        for row, side in zip(M[:3], volume.shape, strict=True):
             x = row[0] * i + row[1] * j + row[2] * k + row[3]
             inside &= (x >= -0.5 - 1e-6) & (x <= side - 0.5 + 1e-6)
-        return inside
-
-    def any(self) -> bool:
-        return any(self.plane(i).any() for i in range(self.grid[0]))
+        yield inside
 
 
 def _smoothed(values: np.ndarray, M: np.ndarray) -> np.ndarray:

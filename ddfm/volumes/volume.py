@@ -24,6 +24,7 @@ __all__ = [
     "Volume",
     "axes_of",
     "check_axis",
+    "check_shape",
     "find_axis",
     "rows_and_columns",
     "same_grid",

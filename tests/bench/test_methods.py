@@ -1,4 +1,4 @@
-"""What a benchmark compares: configurations, baselines, others' results; and `ddfm metrics`."""
+"""What a benchmark compares: configurations, baselines, and others' results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import ddfm
 from command_line import ddfm_run
@@ -122,84 +121,3 @@ def test_a_bad_configuration_is_refused_in_one_line(pairs, tmp_path, text):
     arguments = ("--subfolders", "near,far", "--config", tmp_path / "c.toml")
     result = ddfm_run("bench", pairs, "--out", tmp_path / "out", *arguments)
     assert result.exit_code == 2 and result.stderr.count("\n") == 1, result.output
-
-
-def test_metrics_of_an_image(pairs):
-    files = [pairs / folder / "one.png" for folder in ("fused", "near", "far")]
-    result = ddfm_run("metrics", *files, "--json")
-    assert json.loads(result.stdout) == evaluate(*files)
-    assert "Qabf" in ddfm_run("metrics", *files).stdout
-
-
-def test_metrics_of_folders(pairs):
-    folders = [pairs / folder for folder in ("fused", "near", "far")]
-    both = [evaluate(*(f / f"{name}.png" for f in folders))["VIF"] for name in ("one", "two")]
-    result = ddfm_run("metrics", *folders, "--json")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["mean"]["VIF"] == pytest.approx(np.mean(both))
-    (folders[1] / "alone.png").touch()
-    result = ddfm_run("metrics", *folders, "--json")
-    assert result.exit_code == 0 and "unpaired: " in result.stderr and "alone" in result.stderr
-    (folders[0] / "two.png").unlink()
-    result = ddfm_run("metrics", *folders, "--json")
-    assert result.exit_code == 1 and "two" in result.stderr
-    assert json.loads(result.stdout)["mean"]["VIF"] == pytest.approx(both[0])
-
-
-def test_metrics_of_one_folder_by_a_pattern(pairs):
-    folders = [pairs / folder for folder in ("fused", "near", "far")]
-    expected = ddfm_run("metrics", *folders, "--json").stdout
-    for folder in folders[1:]:
-        for file in list(folder.iterdir()):
-            file.rename(pairs / f"{file.stem}-{folder.name}.png")
-    sources = (folders[0], pairs, pairs)
-    result = ddfm_run("metrics", *sources, "--json", "--pattern", "{}-near.png:{}-far.png")
-    assert (result.exit_code, result.stdout) == (0, expected)
-    result = ddfm_run("metrics", *sources)
-    assert result.exit_code == 2 and "pattern" in result.stderr
-
-
-def test_metrics_of_more_than_two_sources(pairs):
-    files = [pairs / folder / "one.png" for folder in ("fused", "near", "far", "near")]
-    result = ddfm_run("metrics", *files, "--json")
-    assert json.loads(result.stdout) == evaluate(*files)
-    folders = [file.parent for file in files]
-    result = ddfm_run("metrics", *folders[:2])
-    assert result.exit_code == 2 and "two folders" in result.stderr
-
-
-def test_scd_needs_two_sources(pairs):
-    files = [pairs / folder / "one.png" for folder in ("fused", "near", "far", "near")]
-    result = ddfm_run("metrics", *files, "--metrics", "SCD,EN")
-    assert result.exit_code == 2 and "two sources" in result.stderr
-
-
-def test_small_images_have_the_metrics_that_allow_them(tmp_path):
-    Image.fromarray(np.arange(768, dtype=np.uint8).reshape(24, 32)).save(tmp_path / "small.png")
-    files = [tmp_path / "small.png"] * 3
-    result = ddfm_run("metrics", *files)
-    assert result.exit_code == 2 and "VIF" in result.stderr and "--metrics" in result.stderr
-    result = ddfm_run("metrics", *files, "--metrics", "EN, qabf", "--json")
-    assert json.loads(result.stdout) == evaluate(*files, metrics=["EN", "Qabf"])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--metrics", "EN,VIFF"), "unknown metric 'VIFF'; did you mean VIF"),
-        (("--metrics", ""), "unknown metric ''"),
-        (("--pattern", "{}.png"), "cannot read the pattern"),
-    ],
-)
-def test_bad_options_of_metrics_are_refused_in_one_line(pairs, arguments, message):
-    folders = [pairs / folder for folder in ("fused", "near", "far")]
-    result = ddfm_run("metrics", *folders, *arguments)
-    assert result.exit_code == 2 and result.stderr.count("\n") == 1
-    assert message in result.stderr and "one:" not in result.stderr
-
-
-def test_metrics_without_a_source_are_refused(pairs):
-    files = [pairs / folder / "one.png" for folder in ("fused", "near")]
-    for some, message in ((files, "two sources"), (files[:1], "A B...")):
-        result = ddfm_run("metrics", *some)
-        assert result.exit_code == 2 and message in result.stderr

@@ -190,7 +190,7 @@ def test_shards_share_the_work_and_one_run_reports(pairs, tmp_path, monkeypatch)
     fused = [path.relative_to(out) for path in out.rglob("*.png")]
     rows = len(list((out / "fused").iterdir()))
     assert len(fused) == 2 * (2 * rows + len(["told", "TV"]))  # pairs, clean and noisy
-    monkeypatch.setattr("ddfm.bench.pairs.PairWork.fuse", lambda *_: pytest.fail("fused again"))
+    monkeypatch.setattr("ddfm.bench.pairs.CleanWork.fuse", lambda *_: pytest.fail("fused again"))
     assert bench(pairs, "--out", out, *command).exit_code == 0
     assert (out / "report.html").exists() and table(out) == table(whole)
     for path in fused:

@@ -37,15 +37,30 @@ def test_a_small_part_of_16_bits_is_spread_over_all_of_them():
     assert visible.range is None
 
 
+def test_zeros_far_below_all_other_values_are_missing_pixels():
+    measured, gaps = centikelvin(), centikelvin()
+    gaps[:, :10] = 0
+    thermal = read_sources((gaps, SEEN))[0]
+    assert thermal.range == read_sources((measured[:, 10:], SEEN[:, 10:]))[0].range
+    assert not thermal.pixels[:, :10].any()
+
+
 @pytest.mark.parametrize(
     "array",
     [
+        np.where(SEEN < 64, 0, 100 * SEEN.astype(np.uint16)),
         centikelvin(10_000, 30_000),
         np.full((9, 9), 3, np.uint16),
         SEEN // 8,
         centikelvin().astype(np.int32),
     ],
-    ids=["a third", "one value", "8 bits", "whole numbers that have no white"],
+    ids=[
+        "zeros not far below",
+        "a third",
+        "one value",
+        "8 bits",
+        "whole numbers that have no white",
+    ],
 )
 def test_other_pictures_keep_their_levels(array):
     picture = read_sources((array, array))[0]

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 from ddfm import DdfmError
 from ddfm.config import FusionConfig
 from ddfm.likelihood import EvidenceLikelihood, make_likelihood
+from ddfm.likelihood.gradients import noise_energy_of
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.bands import WHOLE
 from ddfm.numerics.filters import largest_within, smooth
@@ -191,6 +192,55 @@ def test_faint_texture_is_added_to_a_stronger_one_and_edges_compete():
     assert share(0.004, faint=0.004) > 2 * share(0.004, faint=0.0)
     assert share(0.004, faint=0.004) > 0.4
     assert share(0.1, faint=0.004) < 0.2
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_warm_pole_casts_no_shadow_to_any_side(turns):
+    """It stands in front of a cold sky that is bright in the other source, and is no target."""
+    thermal, visible = torch.full((1, 1, 80, 80), -0.5), torch.full((1, 1, 80, 80), 0.85)
+    thermal[..., 30:34, :], visible[..., 30:34, :] = 0.6, 0.4
+    thermal[..., 50:, :] = 0.3 * scene(5, (30, 80)).float() + 0.2
+    visible[..., 50:, :] = 0.3 * scene(6, (30, 80)).float() - 0.3
+    sources = (torch.rot90(s, turns, (-2, -1)) for s in (thermal, visible))
+    likelihood = EvidenceLikelihood(*sources, theta=0.0)
+    for _ in range(3):
+        f = likelihood(likelihood.sources[0])
+    rows = torch.rot90(f, -turns, (-2, -1)).mean(dim=-1).flatten()
+    assert rows[29] == pytest.approx(0.85, abs=0.05)
+    assert rows[34] == pytest.approx(0.85, abs=0.05)
+
+
+def test_the_energy_of_white_noise_is_found():
+    """Differences along two axes have twice the variance each."""
+    for sigma in (0.01, 0.05):
+        found = noise_energy_of(
+            sigma * torch.randn(1, 1, 300, 400, generator=torch.Generator().manual_seed(0))
+        )
+        assert float(found) == pytest.approx(4 * sigma**2, rel=0.03)
+    assert float(noise_energy_of(scene(0).round(decimals=0))) == 0, "where much is flat"
+
+
+def of_second(first: torch.Tensor, second: torch.Tensor) -> float:
+    """How much of the second source's variation is in the fused image."""
+    likelihood = EvidenceLikelihood(first, second, theta=0.0)
+    for _ in range(3):
+        f = likelihood(first)
+    second = second - second.mean()
+    return float((f * second).mean() / second.square().mean())
+
+
+def test_grain_does_not_displace_fainter_texture():
+    grain = 0.02 * torch.randn(1, 1, 96, 96, generator=torch.Generator().manual_seed(1))
+    waves = (0.02 * torch.sin(1.5 * torch.arange(96.0))).repeat(1, 1, 96, 1)
+    waves[..., :48, :] = 0  # a photograph that is clean in places
+    assert of_second(grain, waves) > 0.75
+    assert of_second(waves, grain) < 0.75, "no more than where the waves leave room"
+
+
+def test_texture_that_is_everywhere_is_kept():
+    grass = 0.1 * torch.randn(1, 1, 96, 96, generator=torch.Generator().manual_seed(2))
+    faint = 0.01 * scene(3, (96, 96))
+    assert of_second(faint, grass) > 0.9
 
 
 def test_the_prior_has_weight_only_where_there_is_noise():

@@ -24,7 +24,6 @@ from ddfm.likelihood import (
 from ddfm.numerics.fourier import GradientSolver, adjoint, grad
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
-from ddfm.priors.respacing import timesteps
 from ddfm.priors.schedule import alphas_bar
 from places import DATA
 
@@ -53,18 +52,6 @@ def test_reference_agrees_with_other_weights():
     likelihood = ReferenceLikelihood(GOLDEN["V"], GOLDEN["I"], lamb=0.1, rho=0.01)
     error = likelihood.step(GOLDEN["em_f_in"], None) - GOLDEN["em_f_out_lamb0.1_rho0.01"]
     assert float(error.abs().max()) < 1e-5
-
-
-@pytest.mark.parametrize("steps", [10, 25])
-def test_whole_runs_agree_with_the_program(steps):
-    def eps(x, t):
-        return 0.6 * x * (t.to(x) / 1000).view(-1, 1, 1, 1) + 0.05 * torch.sin(3 * x)
-
-    prior = FunctionPrior(eps, alphas_bar("linear"))
-    likelihood = make_likelihood("reference", (GOLDEN["V"], GOLDEN["I"]))
-    rectified = GuidedDenoiser(prior, likelihood, clip=True)
-    out = ddim(rectified, GOLDEN["x_start"], timesteps(1000, steps), prior.alphas_bar)
-    assert float((out - GOLDEN[f"sample_respace{steps}"]).abs().max()) < 1e-4
 
 
 # --- the paper ----------------------------------------------------------------------------------

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 
 import pytest
 
-from command_line import ddfm_run, refused
 from ddfm.metrics.tables import Table, as_csv, as_latex, as_markdown, column
-from image_files import folders_of_noise
 
 ROWS = [
     ("ours", {"EN": 7.1234, "Nabf": 0.02, "targets": 12.0, "VIF": 0.9}),
@@ -54,45 +51,3 @@ def test_no_cell_of_csv_is_a_formula(cell):
     head, line = csv.reader(io.StringIO(as_csv([cell], [[cell]]), newline=""))
     assert head == line == [f"'{cell}"]
     assert as_csv(["a"], [[-1.5, None, math.nan]]).splitlines()[1] == "-1.5,,"
-
-
-@pytest.fixture
-def folders(tmp_path):
-    words = ("fused", "ir", "vis")
-    return list(map(str, folders_of_noise(tmp_path, ("one", "=two"), (48, 50), words)))
-
-
-def test_metrics_of_folders_are_written_in_every_format(folders):
-    chosen = ["--metrics", "EN,PSNR,targets_kept"]
-    values = json.loads(ddfm_run("metrics", *folders, *chosen, "--json").stdout)
-    table = ddfm_run("metrics", *folders, *chosen, "--csv").stdout
-    lines = list(csv.DictReader(io.StringIO(table)))
-    assert {line["pair"] for line in lines} == {"one", "'=two"}
-    for line in lines:
-        assert float(line["EN"]) == values["pairs"][line["pair"].lstrip("'")]["EN"]
-    markdown = ddfm_run("metrics", *folders, *chosen, "--markdown").stdout
-    assert f"| mean | {values['mean']['EN']:.3f} |" in markdown and "EN ↑" in markdown
-    assert r"\begin{tabular}{lrrrr}" in ddfm_run("metrics", *folders, *chosen, "--latex").stdout
-    one = [f"{folder}/one.png" for folder in folders]
-    assert "mean" not in ddfm_run("metrics", *one, *chosen, "--latex").stdout
-    refused(
-        ddfm_run("metrics", *one, *chosen, "--csv", "--json"), "--csv", "--json", "use only one"
-    )
-
-
-def test_a_format_on_the_command_line_overrides_the_default(folders, monkeypatch):
-    monkeypatch.setenv("DDFM_METRICS_CSV", "1")
-    one = [f"{folder}/one.png" for folder in folders]
-    assert ddfm_run("metrics", *one, "--metrics", "EN").stdout.startswith("pair,EN")
-    assert "EN" in json.loads(ddfm_run("metrics", *one, "--metrics", "EN", "--json").stdout)
-
-
-def test_a_table_has_the_metrics_of_papers_by_default(folders):
-    fused, a, b = (f"{folder}/one.png" for folder in folders)
-    how = "--markdown", "--task", "ir-visible"
-    usual = ["pair", "EN ↑", "SD ↑", "MI ↑", "VIF ↑", "Qabf ↑", "SSIM ↑"]
-    for sources, more in (((a, b), 6), ((a, b, b), 0)):  # targets are of two sources
-        table = ddfm_run("metrics", fused, *sources, *how).stdout
-        head = next(line for line in table.splitlines() if line.startswith("|"))
-        cells = [cell.strip() for cell in head.strip("|").split("|")]
-        assert cells[:7] == usual and len(cells) == 7 + more

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-import ddfm
 from command_line import ddfm_run
 from ddfm.imaging.picture import from_array
 from ddfm.pipeline.films import fuse_sequence
@@ -24,11 +23,6 @@ FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 ALONE = {"temporal_denoising": False, "progress": False}  # so that the noise is that of a frame
 SIGMA = 12.0
 LINE = "removed in {0} of {0} {1} (median; --noise-{2} 0 keeps it)"
-
-
-@pytest.fixture(scope="module")
-def fuser() -> ddfm.Fuser:
-    return ddfm.Fuser("gaussian", steps=2, device="cpu")
 
 
 def planes(seed: int, count: int, sigma: float) -> list[np.ndarray]:

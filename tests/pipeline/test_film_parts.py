@@ -25,11 +25,6 @@ FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 FRAMES = 24
 
 
-@pytest.fixture(scope="module")
-def fuser() -> ddfm.Fuser:
-    return ddfm.Fuser("gaussian", steps=2, device="cpu")
-
-
 def frames_of(seed: int, count: int = FRAMES) -> list[np.ndarray]:
     """A still scene with noise, half as bright in its first frames."""
     rng = np.random.default_rng(seed)

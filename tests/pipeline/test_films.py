@@ -29,11 +29,6 @@ H, W = 48, 64
 FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 
 
-@pytest.fixture(scope="module")
-def fuser() -> ddfm.Fuser:
-    return ddfm.Fuser("gaussian", steps=2, device="cpu")
-
-
 def scene(seed: int = 0, low: float = 60, high: float = 180) -> np.ndarray:
     """A smooth scene, with levels from low to high."""
     rng = np.random.default_rng(seed)

@@ -18,11 +18,6 @@ from image_files import folders_of_noise
 FOLDERS = "uncertainty", "attribution", "sheets"
 
 
-@pytest.fixture(scope="module")
-def fuser() -> ddfm.Fuser:
-    return ddfm.Fuser("gaussian", steps=2, device="cpu")
-
-
 @pytest.fixture
 def pairs(tmp_path):
     return folders_of_noise(tmp_path, ["a_{}", "b_{}"], (40, 36))

@@ -191,7 +191,7 @@ def test_windows_scale_levels():
     np.testing.assert_allclose(values.ravel(), [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(scaled(ct, "brain")[0].ravel(), [0, 0, 0.5, 1, 1])
     np.testing.assert_allclose(scaled(ct, "1000/4000")[0].ravel()[[0, 4]], [0, 1])
-    assert find_window((3, 4)) == find_window("3/4") == (3, 4)
+    assert find_window((3, 4)) == find_window("3/4") == find_window("3,4") == (3, 4)
     for wrong in ("4/0", "x/y", (1,), (1, -1), (np.nan, 1)):
         with pytest.raises(DdfmError, match="a window is LEVEL/WIDTH"):
             find_window(wrong)
@@ -526,10 +526,6 @@ def test_a_balance_is_between_the_volumes_in_the_callers_order():
         values = fused.values / 65535
         far[balance] = [np.abs(values - source.values).mean() for source in fused.sources]
     assert far[-1][0] < far[-1][1] and far[1][0] > far[1][1]
-
-
-def test_a_window_may_have_a_comma():
-    assert find_window("40,80") == find_window("40/80") == find_window("brain")
 
 
 def test_a_montage_has_numbers_sides_and_scales(tmp_path):

@@ -128,7 +128,7 @@ def test_a_network_is_moved_and_computes_in_the_given_dtype():
 
 def test_wrong_shapes_and_kinds_and_schedules_are_named():
     prior = FunctionPrior(lambda x, t: x[:, :2], alphas_bar(), name="mine")
-    with pytest.raises(DdfmError, match="the prior mine takes"):
+    with pytest.raises(DdfmError, match="the prior mine must return"):
         prior(torch.zeros(1, 3, 4, 4), torch.tensor([0]))
     with pytest.raises(DdfmError, match="did you mean eps"):
         FunctionPrior(lambda x, t: x, alphas_bar(), kind="epsilon")

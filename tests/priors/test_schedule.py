@@ -48,7 +48,7 @@ def test_timesteps_are_those_of_the_authors_program(steps):
         (10, "ddim5", [8, 6, 4, 2, 0]),
         (300, "2,3,4", [299, 266, 233, 200, 199, 150, 100, 99, 0]),
         (11, "1,1", [6, 0]),  # the first of two sections is the longer one
-        (3, None, [2, 1, 0]),
+        (3, 3, [2, 1, 0]),
         (1000, 1, [999]),
         (1, 1, [0]),
     ],

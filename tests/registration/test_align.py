@@ -8,6 +8,9 @@ import pytest
 from scipy import ndimage
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.formats.tags import SHORT, Entry
+from ddfm.imaging.metadata import Metadata
+from ddfm.imaging.metadata.geo import KEYS, Geo
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, reduced
@@ -211,3 +214,40 @@ def test_smooth_random_fields_are_not_aligned(blob):
     ]
     fixed, moving, *others = [(f - f.min()) / np.ptp(f) for f in fields]
     assert not align(fixed, moving).sure and not align(*others).sure
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (lambda x: np.rot90(x, 1), "turned clockwise by 90 degrees"),
+        (lambda x: x[:, ::-1], "mirrored from left to right"),
+    ],
+)
+def test_a_picture_on_its_side_or_mirrored_is_recognised_where_it_cannot_be_aligned(
+    pair, turn, words
+):
+    infrared, visible = (Picture(np.ascontiguousarray(x)[..., None]) for x in pair)
+    wrong = replace(infrared, samples=np.ascontiguousarray(turn(infrared.samples)))
+    (warning,) = registered((wrong, visible), "auto").warnings
+    assert f"it fits if {words}, so turn the file first" in warning
+
+
+def placed(picture, matrix, system=None):
+    geo = Geo(system or {}, np.empty((0, 6)), matrix, None)
+    return replace(picture, metadata=Metadata(geo=geo))
+
+
+def test_coordinates_that_place_two_pictures_apart_cause_a_warning():
+    blank = Picture(np.full((60, 80, 1), 0.5, np.float32))
+    # Pixels of 10 m; the second grid begins 300 m to the east and 400 m to the south.
+    here, there = np.diag([10.0, -10, 0, 1]), np.diag([10.0, -10, 0, 1])
+    there[:2, 3] = 300, -400
+    (warning,) = registered((placed(blank, there), placed(blank, here))).warnings
+    assert "place them 50 px apart" in warning
+    there[:2, 3] = 10, -20  # within the tolerance
+    assert not registered((placed(blank, there), placed(blank, here))).warnings
+    coarser = np.diag([20.0, -20, 0, 1])  # the same corner, twice the field: 80 and 60 px more
+    (warning,) = registered((placed(blank, coarser), placed(blank, here))).warnings
+    assert "place them 100 px apart" in warning
+    elsewhere = placed(blank, coarser, {KEYS: Entry.of(SHORT, 1, 1, 0, 0)})
+    assert not registered((elsewhere, placed(blank, here))).warnings

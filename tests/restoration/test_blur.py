@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-from ddfm import Fuser, Observation
+from ddfm import Observation
 from ddfm.restoration.blur import find_blur
 from places import EXAMPLES
+from scenes import as_jpeg, psnr, rounded
 
 SIZE = (384, 480)
 INFRARED, VISIBLE = (
@@ -20,28 +19,12 @@ INFRARED, VISIBLE = (
 )
 
 
-def rounded(plane: np.ndarray, noise: float = 0.0) -> np.ndarray:
-    plane = plane + noise * np.random.default_rng(2).standard_normal(plane.shape)
-    return np.rint(np.clip(plane, 0, 255)).astype(np.uint8)
+def noisy(plane: np.ndarray, noise: float) -> np.ndarray:
+    return rounded(plane + noise * np.random.default_rng(2).standard_normal(plane.shape))
 
 
 def blurred(plane: np.ndarray, sigma: float, noise: float = 2.0) -> np.ndarray:
-    return rounded(gaussian_filter(plane.astype(float), sigma), noise)
-
-
-def as_jpeg(plane: np.ndarray, quality: int) -> np.ndarray:
-    buffer = io.BytesIO()
-    Image.fromarray(plane).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer))
-
-
-def psnr(x: np.ndarray, y: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / np.mean((x.astype(float) - y.astype(float)) ** 2)))
-
-
-@pytest.fixture(scope="module")
-def fuser() -> Fuser:
-    return Fuser("gaussian", device="cpu", look=False)
+    return noisy(gaussian_filter(plane.astype(float), sigma), noise)
 
 
 def field(alpha: float, sigma: float) -> np.ndarray:
@@ -51,7 +34,7 @@ def field(alpha: float, sigma: float) -> np.ndarray:
     f[0, 0] = 1
     response = f ** (-alpha / 2) * np.exp(-((2 * np.pi * sigma * f) ** 2) / 2)
     plane = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(SIZE)) * response, SIZE)
-    return rounded(128 + 35 * (plane - plane.mean()) / plane.std(), 1.0)
+    return noisy(128 + 35 * (plane - plane.mean()) / plane.std(), 1.0)
 
 
 @pytest.mark.parametrize("alpha", [1.8, 2.4, 3.0])
@@ -72,8 +55,8 @@ def test_the_example_is_blurred_only_if_it_was_blurred(plane):
     assert find_blur(blurred(plane, 2.5) / 255) == pytest.approx(2.5, abs=0.4)
     for sharp in (
         plane,
-        rounded(plane, 3.0),
-        rounded(plane, 15.0),
+        noisy(plane, 3.0),
+        noisy(plane, 15.0),
         as_jpeg(plane, 75),
         as_jpeg(plane, 30),
         rounded(255 * (plane / 255) ** 0.5),

@@ -14,14 +14,16 @@ from ddfm import DdfmError, Fuser, Observation, read_image
 from ddfm.errors import DdfmWarning
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.planes import plane
+from ddfm.restoration.dead_pixels import find_dead, mended
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, held_to_file, quantisation
 from ddfm.restoration.latent import tensor_power
-from ddfm.restoration.pixels import find_dead, mended
+from ddfm.restoration.observation import AS_IT_IS
 from ddfm.restoration.restore import restored
 from ddfm.restoration.sharpening import LARGE
 from ddfm.restoration.stripes import find_stripes
 from places import EXAMPLES
+from scenes import as_jpeg, psnr, rounded
 
 RNG = np.random.default_rng(0)
 
@@ -33,21 +35,7 @@ def example(name: str) -> np.ndarray:
     return plane[:h, :w]
 
 
-def rounded(plane: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(plane, 0, 255)).astype(np.uint8)
-
-
-def psnr(x: np.ndarray, y: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / np.mean((x.astype(float) - y.astype(float)) ** 2)))
-
-
 INFRARED, VISIBLE = example("infrared"), example("visible")
-NOTHING = Observation(scale=1, blur=0, stripes="none", dead=False, frame=False, jpeg=0)
-
-
-@pytest.fixture(scope="module")
-def fuser() -> Fuser:
-    return Fuser("gaussian", device="cpu", look=False)
 
 
 def latent(fuser: Fuser, first: np.ndarray, given: Observation | None = None) -> np.ndarray:
@@ -73,7 +61,7 @@ def test_clean_pairs_are_not_changed(fuser, task):
     assert "observed" not in looked.settings
     for picture, path in zip(looked.sources, sources, strict=True):
         assert np.array_equal(picture.pixels, read_image(path).pixels)
-    left = fuser.with_config(observations=[NOTHING, NOTHING])(*sources)
+    left = fuser.with_config(observations=[AS_IT_IS, AS_IT_IS])(*sources)
     assert np.array_equal(looked.image, left.image)
 
 
@@ -119,7 +107,7 @@ def test_a_large_picture_is_enlarged_equally_well():
     assert truth.size > LARGE
     small = rounded(truth.reshape(185, 8, 175, 8).mean((1, 3)))
     pictures = [read_image(small), read_image(guide)]
-    given = [NOTHING, NOTHING]
+    given = [AS_IT_IS, AS_IT_IS]
     (done, _), found = restored(pictures, given, [size, size], None, clean=1.0)
     assert found[0] == {"scale": 8.0}
     x = 255 * done.pixels[..., 0]
@@ -256,24 +244,16 @@ def test_quantisation_tables_are_those_of_libjpeg():
 
 def test_a_restored_jpeg_stays_within_its_quantisation_intervals():
     """The original is within the intervals, so it is unchanged except for rounding."""
-    buffer = io.BytesIO()
-    Image.fromarray(INFRARED).save(buffer, "JPEG", quality=30)
-    file = np.asarray(Image.open(buffer))
+    file = as_jpeg(INFRARED, 30)
     x, y = (torch.from_numpy(p / 127.5 - 1)[None, None] for p in (INFRARED, file))
     assert (held_to_file(x, y, 30) - x).abs().mean() < 0.5 / 127.5
     flat = torch.zeros_like(y)
     assert (held_to_file(flat, y, 30) - y).abs().mean() < (flat - y).abs().mean() / 3
 
 
-def compressed(plane: np.ndarray, quality: int) -> np.ndarray:
-    buffer = io.BytesIO()
-    Image.fromarray(plane).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer))
-
-
 @pytest.mark.parametrize("quality", [10, 30, 55])
 def test_the_quality_is_found_if_the_block_grid_is_intact(quality):
-    file = compressed(INFRARED, quality) / 255
+    file = as_jpeg(INFRARED, quality) / 255
     assert find_quality(file) == pytest.approx(quality, abs=2)  # some tables differ in little
     assert find_quality(file[3:, 5:]) is None
 
@@ -281,12 +261,12 @@ def test_the_quality_is_found_if_the_block_grid_is_intact(quality):
 @pytest.mark.parametrize("plane", [INFRARED, VISIBLE], ids=["infrared", "visible"])
 def test_pictures_with_little_or_no_compression_have_no_quality(plane):
     assert find_quality(plane / 255) is None
-    assert find_quality(compressed(plane, 90) / 255) is None
+    assert find_quality(as_jpeg(plane, 90) / 255) is None
 
 
 def test_jpeg_is_detected_and_undone_with_the_prior():
     fuser = Fuser(device="cpu", look=False)
-    file = compressed(INFRARED, 30)
+    file = as_jpeg(INFRARED, 30)
     fusion = fuser(file, VISIBLE)
     assert fusion.settings["observed"][0] == {"jpeg": 30}
     x = 255 * fusion.sources[0].pixels[..., 0]
@@ -295,10 +275,7 @@ def test_jpeg_is_detected_and_undone_with_the_prior():
 
 def test_noise_in_a_jpeg_is_removed_and_causes_no_warning_if_it_is_specified(fuser):
     clean = ndimage.gaussian_filter(VISIBLE.astype(float), 6)  # texture would hide it
-    file = io.BytesIO()
-    noisy = rounded(clean + 12 * RNG.standard_normal(clean.shape))
-    Image.fromarray(noisy).save(file, "JPEG", quality=50)
-    came = np.asarray(Image.open(file))
+    came = as_jpeg(rounded(clean + 12 * RNG.standard_normal(clean.shape)), 50)
     for given in (None, [None, {"noise": 12}]):
         fusion = fuser.with_config(observations=given)(INFRARED, came)
         assert fusion.settings["observed"][1]["jpeg"] == 49  # its table is that of 50

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -20,6 +18,7 @@ from ddfm.restoration.shared_noise import (
     without_shared_noise,
 )
 from places import EXAMPLES
+from scenes import as_jpeg, rounded
 
 SIZE = 400, 520
 LEAST = 16 / 255
@@ -27,8 +26,7 @@ RNG = np.random.default_rng(0)
 
 
 def as_seen(plane: np.ndarray) -> torch.Tensor:
-    rounded = np.rint(np.clip(plane, 0, 255)).astype(np.float32)
-    return torch.from_numpy(rounded * 2 / 255 - 1)[None, None]
+    return torch.from_numpy(rounded(plane).astype(np.float32) * 2 / 255 - 1)[None, None]
 
 
 def noise(deviation: float, width: float, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -46,14 +44,6 @@ def scene(size: tuple[int, int] = SIZE) -> np.ndarray:
         top, left, height, width = (rng.integers(0, n) for n in (*size, 120, 120))
         plane[top : top + height, left : left + width] = rng.uniform(40, 210)
     return plane
-
-
-def compressed(plane: np.ndarray, quality: int) -> np.ndarray:
-    file = io.BytesIO()
-    Image.fromarray(np.rint(np.clip(plane, 0, 255)).astype(np.uint8)).save(
-        file, "JPEG", quality=quality
-    )
-    return np.asarray(Image.open(file), float)
 
 
 def leaves(size: tuple[int, int]) -> np.ndarray:
@@ -100,7 +90,7 @@ def test_white_noise_is_not_detected_as_shared():
 @pytest.mark.parametrize("quality", [75, 50])
 def test_white_noise_is_detected_after_jpeg_compression(quality):
     """Half of it or less remains in single pixels; at coarser scales it is as strong as before."""
-    plane = as_seen(compressed(scene() + noise(12, 0), quality))
+    plane = as_seen(as_jpeg(rounded(scene() + noise(12, 0)), quality))
     assert noise_level(plane) < 0.6 * 12 * 2 / 255
     found = find_shared(plane, LEAST)
     assert isinstance(found, float)
@@ -112,7 +102,7 @@ def test_jpeg_compression_is_not_detected_as_noise():
         scene(),
         *(np.asarray(Image.open(f).convert("L")) for f in EXAMPLES.glob("*.png")),
     ]:
-        assert find_shared(as_seen(compressed(plane, 50)), LEAST) is None
+        assert find_shared(as_seen(as_jpeg(rounded(plane), 50)), LEAST) is None
 
 
 def test_leaves_are_not_detected_as_noise():

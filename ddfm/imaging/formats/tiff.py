@@ -59,10 +59,10 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
         size = sheet.imagewidth, sheet.imagelength
         ask_pixels(*size, name, _bytes_needed(sheet), opened.length)
         array = unpacked(sheet, name)
-        orientation, icc = (sheet.tags.valueof(tag) for tag in (ORIENTATION, _ICC))
+        orientation, icc = _orientation(sheet), sheet.tags.valueof(_ICC)
         nodata = _number(sheet.tags.valueof(NODATA))
     array = _as_light(_with_true_alpha(array, sheet, name), sheet)
-    array = orient(array, orientation if isinstance(orientation, int) else 1)
+    array = orient(array, orientation)
     keeps_profile = icc and sheet.photometric != _CMYK
     icc = bytes(icc) if keeps_profile else None
     return from_array(array, name, icc=icc, nodata=nodata)
@@ -85,10 +85,14 @@ def page_mask(path: Path, page: int, name: str) -> np.ndarray | None:
             if kind == MASK and _size(other) == _size(sheet) and other.bitspersample == 1:
                 _check_numbers(other, name)
                 mask = bits(other, name)
-                orientation = sheet.tags.valueof(ORIENTATION)
-                turn = orientation if isinstance(orientation, int) else 1
-                return None if mask is None else orient(mask, turn)
+                return None if mask is None else orient(mask, _orientation(sheet))
     return None
+
+
+def _orientation(sheet: TiffPage) -> int:
+    """By which the page is turned; 1, upright, if a damaged tag is not a number."""
+    orientation = sheet.tags.valueof(ORIENTATION)
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _number(text: object) -> float | None:

@@ -22,10 +22,6 @@ __all__ = ["NOTHING", "Metadata", "gathered", "note_of_kept"]
 T = TypeVar("T")
 
 
-def _nothing() -> None:
-    """A reader that finds nothing."""
-
-
 @dataclass(frozen=True, eq=False)
 class Metadata:
     """The metadata of a picture that its result takes over.
@@ -76,9 +72,9 @@ def note_of_kept(kept: Iterable[str], source: str = "the sources") -> str:
 
 
 def gathered(
-    exif: Callable[[], Exif] = Exif,
-    xmp: Callable[[], bytes | None] = _nothing,
-    geo: Callable[[], Geo | None] = _nothing,
+    exif: Callable[[], Exif],
+    xmp: Callable[[], bytes | None],
+    geo: Callable[[], Geo | None] = lambda: None,
 ) -> Metadata:
     """The metadata that these readers find; if one of them fails, the others are still used."""
     lost: list[str] = []

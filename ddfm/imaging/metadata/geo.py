@@ -72,6 +72,20 @@ class Geo:
         """The position of the same field, border to border, at another size."""
         return self.on_grid(np.diag([to[1] / of[1], to[0] / of[0], 1.0]))
 
+    def apart(self, other: Geo, size: Size) -> float:
+        """How far apart two positions place the corners of a grid, in pixels; at most, of all four.
+
+        0 if the coordinate systems differ, or if either is given only by points.
+        """
+        a, b = self.matrix, other.matrix
+        same = self.system.get(KEYS) == other.system.get(KEYS)
+        if a is None or b is None or not same or not np.linalg.det(b[:2, :2]):
+            return 0.0
+        corners = np.array([(x, y) for x in (0, size[1]) for y in (0, size[0])], float).T
+        places = a[:2, :2] @ corners + a[:2, 3:]
+        back = np.linalg.solve(b[:2, :2], places - b[:2, 3:])
+        return float(np.hypot(*(back - corners)).max())
+
     def entries(self, dtype: np.dtype) -> Directory:
         """The tags for a TIFF file with samples of this type.
 

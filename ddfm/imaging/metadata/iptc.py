@@ -15,28 +15,29 @@ _MARK, _APPLICATION = 0x1C, 2  # first byte of a data set; number of the record 
 _UTF8 = b"\x1b%G"
 _CODED = (1, 90)  # record and number of the data set that gives the character encoding
 
-_DC, _DC_PREFIX = "http://purl.org/dc/elements/1.1/", "dc"
-_PS, _PS_PREFIX = "http://ns.adobe.com/photoshop/1.0/", "photoshop"
-_CORE, _CORE_PREFIX = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/", "Iptc4xmpCore"
+# Namespaces with their usual prefixes.
+_DC = "http://purl.org/dc/elements/1.1/", "dc"
+_PS = "http://ns.adobe.com/photoshop/1.0/", "photoshop"
+_CORE = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/", "Iptc4xmpCore"
 _CALLED = {
-    5: (_DC, _DC_PREFIX, "title", "Alt"),
-    25: (_DC, _DC_PREFIX, "subject", "Bag"),
-    40: (_PS, _PS_PREFIX, "Instructions", ""),
-    55: (_PS, _PS_PREFIX, "DateCreated", ""),
-    80: (_DC, _DC_PREFIX, "creator", "Seq"),
-    85: (_PS, _PS_PREFIX, "AuthorsPosition", ""),
-    90: (_PS, _PS_PREFIX, "City", ""),
-    92: (_CORE, _CORE_PREFIX, "Location", ""),
-    95: (_PS, _PS_PREFIX, "State", ""),
-    100: (_CORE, _CORE_PREFIX, "CountryCode", ""),
-    101: (_PS, _PS_PREFIX, "Country", ""),
-    103: (_PS, _PS_PREFIX, "TransmissionReference", ""),
-    105: (_PS, _PS_PREFIX, "Headline", ""),
-    110: (_PS, _PS_PREFIX, "Credit", ""),
-    115: (_PS, _PS_PREFIX, "Source", ""),
-    116: (_DC, _DC_PREFIX, "rights", "Alt"),
-    120: (_DC, _DC_PREFIX, "description", "Alt"),
-    122: (_PS, _PS_PREFIX, "CaptionWriter", ""),
+    5: (*_DC, "title", "Alt"),
+    25: (*_DC, "subject", "Bag"),
+    40: (*_PS, "Instructions", ""),
+    55: (*_PS, "DateCreated", ""),
+    80: (*_DC, "creator", "Seq"),
+    85: (*_PS, "AuthorsPosition", ""),
+    90: (*_PS, "City", ""),
+    92: (*_CORE, "Location", ""),
+    95: (*_PS, "State", ""),
+    100: (*_CORE, "CountryCode", ""),
+    101: (*_PS, "Country", ""),
+    103: (*_PS, "TransmissionReference", ""),
+    105: (*_PS, "Headline", ""),
+    110: (*_PS, "Credit", ""),
+    115: (*_PS, "Source", ""),
+    116: (*_DC, "rights", "Alt"),
+    120: (*_DC, "description", "Alt"),
+    122: (*_PS, "CaptionWriter", ""),
 }
 _DATE = 55
 

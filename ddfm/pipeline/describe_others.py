@@ -1,4 +1,4 @@
-"""What a volume, a video or a folder is, for JSON; `ddfm.pipeline.looked` is about pictures."""
+"""What a volume, a video or a folder is, for JSON; `ddfm.pipeline.describe` is about pictures."""
 
 from __future__ import annotations
 

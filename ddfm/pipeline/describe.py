@@ -16,19 +16,19 @@ from ddfm.imaging.levels import used, with_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.renderings import in_false_colors
-from ddfm.pipeline.looked_others import folder_at, video_at, volume_at
+from ddfm.pipeline.describe_others import folder_at, video_at, volume_at
 from ddfm.video.formats import is_video
 from ddfm.volumes.files import is_volume
 
-__all__ = ["look_into"]
+__all__ = ["describe"]
 
 
 @by_annotation
-def look_into(path: str | os.PathLike[str]) -> dict[str, Any]:
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a file or folder is, for JSON; of a picture also what would be corrected in it.
 
     The first key is "picture", "volume", "video" or "folder"; the last three are described in
-    `ddfm.pipeline.looked_others`.
+    `ddfm.pipeline.describe_others`.
 
     Of a file that holds several pictures ("pages"), it is about the first.
     "values" are the least and the greatest value, or, of a radiometric file, those that become

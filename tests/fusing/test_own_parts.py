@@ -1,0 +1,79 @@
+"""Mistakes in parts of a user's own end in one line that names the part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import ddfm
+
+PAIR = np.random.default_rng(0).integers(0, 256, (2, 24, 32), np.uint8)
+# What a part of the user's own may return by mistake, made of what it should return.
+MISTAKES = {
+    "another size": (lambda x: x[..., 1:], r"must return a tensor of shape \(1, 1, 24, 32\), not"),
+    "no batch": (lambda x: x[0], r"must return .* not \(1, 24, 32\)"),
+    "an array": (lambda x: x.numpy(), "must return .* not ndarray"),
+    "nothing": (lambda x: None, "must return .* not NoneType"),
+    "NaN": (lambda x: x * torch.nan, "not finite"),
+    "infinity": (lambda x: x + torch.inf, "not finite"),
+}
+
+
+def prior_that_returns(mistake):
+    told = {"kind": "x0", "channels": 1, "schedule": "linear", "T": 1000}
+    return ddfm.load_prior(lambda x, t: mistake(x), name="mine", **told)
+
+
+def likelihood_that_returns(mistake):
+    class Mine(ddfm.Likelihood):
+        def step(self, f, sigma):
+            return mistake(f)
+
+    return Mine
+
+
+def fuse(**settings):
+    return ddfm.fuse(*PAIR, **{"prior": "gaussian", "likelihood": "paper", "steps": 2} | settings)
+
+
+@pytest.mark.parametrize(("mistake", "message"), MISTAKES.values(), ids=MISTAKES)
+class TestMistakes:
+    def test_of_a_prior(self, mistake, message):
+        with pytest.raises(ddfm.InputError, match=f"^the prior mine .*{message}"):
+            fuse(prior=prior_that_returns(mistake))
+
+    def test_of_a_likelihood(self, mistake, message):
+        with pytest.raises(ddfm.InputError, match=f"^the step of Mine .*{message}"):
+            fuse(likelihood=likelihood_that_returns(mistake))
+
+    def test_of_a_sampler(self, mistake, message):
+        with pytest.raises(ddfm.InputError, match=f"^the sampler .*mine .*{message}"):
+
+            def mine(denoiser, x, timesteps, alphas_bar, *, noise, callback):
+                return mistake(x)
+
+            fuse(sampler=mine)
+
+
+def test_the_shape_of_a_network_that_learned_its_variance_is_accepted():
+    fuse(prior=prior_that_returns(lambda x: torch.cat([x, x], 1)))
+
+
+def test_an_unknown_setting_in_a_recipe_is_named():
+    mine = likelihood_that_returns(lambda x: x)
+    mine.recipe = {"stat": 250}
+    with pytest.raises(ddfm.InputError, match="recipe of .*Mine 'stat'; did you mean start"):
+        fuse(likelihood=mine)
+
+
+def test_a_part_may_compute_gradients():
+    class Descent(ddfm.Likelihood):
+        def step(self, f, sigma):
+            with torch.enable_grad():
+                f = f.detach().requires_grad_()
+                distance = ((f - self.i) ** 2 + (f - self.v) ** 2).sum()
+                return f - 0.25 * torch.autograd.grad(distance, f)[0]  # their mean, exactly
+
+    fusion = fuse(likelihood=Descent, tone="none")
+    assert np.abs(fusion.image - PAIR.mean(axis=0)).max() <= 1
