@@ -111,7 +111,7 @@ def fuse_sequence(
     keep_sources([out, *maps.files], [a, b])
     reading = _reading(range_a, range_b, celsius)
     fuser = Fuser() if fuser is None else fuser
-    if fuser.config.align != "none":
+    if fuser.config.align != "none" and fuser.config.transform is None:
         fuser = _aligned(fuser, a, b, pattern)
     if save_transform is not None:
         fuser.save_transform(save_transform)
