@@ -133,9 +133,7 @@ def _in_how_many(kind: str, found: Found) -> str:
 
 
 def _kept_by(kind: str, number: int, words: str) -> str:
-    """Options are for the first two sources; for a third one, only Python has the noise."""
-    if number > 1 and kind == "noise":
-        return "Observation(noise=0) keeps it"
+    """Options are for the first two sources; Python has the others, too."""
     option = _KEEPS.get(kind) if number < 2 else None
     those = "them" if kind in _MANY and not words.startswith("1 ") else "it"
     return f"{option.format('ab'[number]) if option else '--as-is'} keeps {those}"
