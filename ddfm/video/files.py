@@ -42,6 +42,7 @@ __all__ = [
     "open_video",
     "open_whole",
     "record_in",
+    "stream_like",
 ]
 
 RATE = 25.0  # frames per second if none are given
@@ -206,6 +207,13 @@ class VideoWriter:
             yield
         except (import_av().FFmpegError, OSError, ValueError) as error:
             raise StorageError(f"cannot write {self.path}: {one_line(error)}") from None
+
+
+def stream_like(container: Any, pictures: Any) -> Any:
+    """A stream for copies of the packets of another one, which declares the same rate."""
+    stream = container.add_stream_from_template(pictures)
+    stream.codec_context.framerate = pictures.average_rate
+    return stream
 
 
 def comment(record: str | None) -> str:

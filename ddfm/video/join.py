@@ -10,7 +10,7 @@ from typing import Any
 from ddfm.errors import InputError, StorageError, one_line
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.ours import MARK
-from ddfm.video.files import EXACT, import_av, open_whole
+from ddfm.video.files import EXACT, import_av, open_whole, stream_like
 
 __all__ = ["count_frames", "join_videos"]
 
@@ -43,7 +43,7 @@ def _joined(parts: Sequence[Path], film: Any) -> int:
             of_part = part.streams.video[0]
             if stream is None:
                 form = _form(of_part)
-                stream = film.add_stream_from_template(of_part)
+                stream = stream_like(film, of_part)
             if _form(of_part) != form:
                 raise InputError(f"{path} differs from {parts[0]} in size, rate or coding")
             before, late = done, None
