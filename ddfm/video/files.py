@@ -223,8 +223,8 @@ def comment(record: str | None) -> str:
 
 def record_in(path: Path) -> str | None:
     """The text of the record of how a film was made, if its comment has one."""
-    mark, _, text = comment_of(path).partition("\n")
-    return text if mark == MARK and is_record(text) else None
+    mark, *lines = comment_of(path).split("\n")
+    return next((line for line in lines if is_record(line)), None) if mark == MARK else None
 
 
 def comment_of(path: Path) -> str:
