@@ -33,8 +33,7 @@ from ddfm.pipeline.folder_maps import (
     opened_folders,
 )
 from ddfm.pipeline.folder_pairs import names_of_results, pairs_in_files, pairs_of_folders
-from ddfm.pipeline.pair_work import PairWork, possible_settings
-from ddfm.pipeline.records import recorded_transform
+from ddfm.pipeline.pair_work import PairWork, possible_settings, recorded_transform
 from ddfm.pipeline.runner import Engine, Item, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.pipeline.unloaded import Unloaded

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
@@ -15,12 +13,11 @@ from ddfm.imaging.metadata.record import read_record as of_picture
 from ddfm.restoration.corrections import summed_up
 from ddfm.storage.checksum import digest_of
 from ddfm.storage.inputs import existing_file
-from ddfm.storage.lines import Entry
-from ddfm.storage.manifest import as_json, entries_in
+from ddfm.storage.manifest import entries_in
 from ddfm.video.formats import is_video
 from ddfm.volumes.files import is_volume
 
-__all__ = ["read_record", "recorded_transform"]
+__all__ = ["read_record"]
 
 OF_FILM = ("temporal_denoising", "warm")  # settings of a film that a `Fuser` does not have
 READING = ("range_a", "range_b", "celsius")  # further ones, if they were given
@@ -46,23 +43,6 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
     else:
         return of_picture(path)
     return None if text is None else Record.from_text(text, str(path))
-
-
-def recorded_transform(folder: Path, settings: Sequence[Entry], number: int) -> Any:
-    """The transform that results in a folder share, from its manifests; None if they have none.
-
-    Args:
-        settings: the settings that these results may have, without the transform.
-        number: how many files each result is made of.
-    """
-    without = [as_json(some) | {"transform": None} for some in settings]
-    for entry in entries_in(folder):
-        found, sources = entry.get("settings"), entry.get("sources")
-        if not isinstance(found, dict) or not isinstance(sources, list):
-            continue
-        if found | {"transform": None} in without and len(sources) == number:
-            return found.get("transform")
-    return None
 
 
 def _of_frames(folder: Path) -> Record | None:
