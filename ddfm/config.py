@@ -210,6 +210,11 @@ class FusionConfig:
         """Whether sources are aligned, rather than left as they are."""
         return self.align != "none" or self.transform is not None
 
+    @property
+    def finds_common(self) -> bool:
+        """Whether one transform for many pairs has yet to be found."""
+        return self.align == "once" and self.transform is None
+
     def reference(self, number: int) -> int:
         """The index, from 0, of the source that the others are aligned to; `number` is their count.
 

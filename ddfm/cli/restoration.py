@@ -67,31 +67,30 @@ def _options(names: Sequence[str], as_is: str) -> Callable[[Any], Any]:
         click.option(
             "--as-is",
             is_flag=True,
-            help=f"Do not look for {as_is} in the sources; noise is still estimated.",
+            help=f"Look for no {as_is} in any source; only what other options specify is "
+            "corrected.",
         ),
     )
 
 
 observation_options = _options(
-    list(_OF_EACH), "earlier enlargement, blur, stripes, dead pixels, frames and JPEG blocks"
+    list(_OF_EACH), "noise, earlier enlargement, blur, stripes, dead pixels, frames or JPEG blocks"
 )
-slice_observation_options = _options(_OF_SLICES, "stripes and dead pixels")
+slice_observation_options = _options(_OF_SLICES, "noise, stripes or dead pixels")
 
 
 def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:
     """Takes these options out of the settings, and returns them as the keyword `observations`."""
     from ddfm.restoration.observation import AS_IT_IS
 
-    as_is = settings.pop("as_is")
+    as_is = AS_IT_IS.plain() | {"noise": 0.0} if settings.pop("as_is") else {}
     found = []
     for source in "ab":
         options = {name: settings.pop(f"{name}_{source}", None) for name in _OF_EACH}
         given = {n: _value(n, source, v) for n, v in options.items() if v is not None}
-        if as_is:
-            given = AS_IT_IS.plain() | given
-        found.append(given)
+        found.append(as_is | given)
     if as_is:
-        found += [AS_IT_IS.plain()] * (number - len(found))
+        found += [as_is] * (number - len(found))
     return {"observations": found} if any(found) else {}
 
 

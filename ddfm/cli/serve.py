@@ -81,7 +81,7 @@ def serve(
 
     It writes no files. It listens on this machine only, unless --host is given. There is no
     password: if others can reach it, put a proxy with one in front. OpenAPI is at /openapi.json, a
-    form at /.
+    form at /, metrics for Prometheus at /metrics.
 
     \b
     Examples:

@@ -48,7 +48,7 @@ def made_ready(
         resolved: returns the configuration for a task, which may depend on the sources.
     """
     stage("reading the sources")
-    if config.align == "once":
+    if config.finds_common:
         raise InputError("align=once (--align once) is for folders and films, not for one pair")
     moves = config.moves
     came = read_sources(sources, config.resize, alike=False)

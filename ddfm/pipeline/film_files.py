@@ -126,8 +126,7 @@ def writing(
     """
     out = Path(out)
     if film.part is not None:
-        note = film.part.note(settings)
-        out, record = film.part.path(out), lambda: note
+        out, record = film.part.path(out), _with_note(film.part.note(settings), record)
     maps = FilmMaps() if maps is None else maps
     check_film(out)
     maps.check(out)
@@ -143,6 +142,11 @@ def writing(
         sink = _writing_frames(out, film, settings, resume, verify, sound)
     with sink as opened:
         yield opened
+
+
+def _with_note(note: str, record: Callable[[], str] | None) -> Callable[[], str]:
+    """The text of a part of a film: what it is a part of, and how it was made."""
+    return lambda: note if record is None else f"{note}\n{record()}"
 
 
 @contextmanager

@@ -11,11 +11,13 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ddfm.errors import InputError
+from ddfm.imaging.metadata.record import Record
+from ddfm.restoration.corrections import summed_up
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Shard
 from ddfm.storage.ours import MARK
@@ -61,10 +63,15 @@ class Part:
 
     def note(self, settings: Entry) -> str:
         """The comment of this part; its digest is that of all parts made with the same settings."""
-        alike = {name: value for name, value in settings.items() if name != "frames"}
+        alike = {name: value for name, value in settings.items() if name not in self.frames}
         text = json.dumps([alike, self.film], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return f"part {self.shard.index} of {self.shard.count} of film {digest}"
+
+    @property
+    def frames(self) -> Entry:
+        """The setting that names its first and its last frame, counted from 1."""
+        return {"frames": [self.begin + 1, self.end]}
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ def merge_film(out: str | os.PathLike[str]) -> Joined:
     if missing:
         return Joined(0, missing)
     _check_alike(parts)
-    return Joined(join_videos(parts, out), [])
+    return Joined(join_videos(parts, out, _record_of(parts)), [])
 
 
 def _path(shard: Shard, out: Path) -> Path:
@@ -119,6 +126,20 @@ def _parts(out: Path) -> list[Path]:
     if count > len(names) + 1_000:
         raise InputError(f"{out} should have {count} parts, but at most {len(names)} exist")
     return [_path(Shard(k, count), out) for k in range(1, count + 1)]
+
+
+def _record_of(parts: list[Path]) -> str | None:
+    """The record of the joined film, from those of its parts; None if these have none."""
+    from ddfm.video.files import record_in
+
+    texts = {path: record_in(path) for path in parts}
+    records = [Record.from_text(text, str(path)) for path, text in texts.items() if text]
+    if len(records) < len(parts):
+        return None
+    first = records[0]
+    settings = {name: value for name, value in first.settings.items() if name != "frames"}
+    observed = summed_up((record.observed for record in records), "parts")
+    return replace(first, settings=settings | {"parts": len(parts)}, observed=observed).text
 
 
 def _check_alike(parts: list[Path]) -> None:

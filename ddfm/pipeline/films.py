@@ -111,7 +111,7 @@ def fuse_sequence(
     keep_sources([out, *maps.files], [a, b])
     reading = _reading(range_a, range_b, celsius)
     fuser = Fuser() if fuser is None else fuser
-    if fuser.config.align != "none":
+    if fuser.config.align != "none" and fuser.config.transform is None:
         fuser = _aligned(fuser, a, b, pattern)
     if save_transform is not None:
         fuser.save_transform(save_transform)
@@ -131,7 +131,7 @@ def fuse_sequence(
             sound = None
         part = Part(shard, _exact_count(film, a, b))
         film = replace(film, part=part, count=part.end - part.begin)
-        work.settings |= {"frames": [part.begin + 1, part.end]}
+        work.settings |= part.frames
     of_film = work.of_film | {"rate": rate, "audio": None if audio == "auto" else audio}
     has_record = Path(out).suffix and not fuser.config.strip
     record = _record(fuser, film, (a, b), of_film) if has_record else None
@@ -179,6 +179,7 @@ def _record(
     fuser: Fuser, film: Film, names: Sequence[str | os.PathLike[str]], of_film: dict[str, Any]
 ) -> Record:
     settings = fuser.settings(fuser.config.usual_task) | {"task": fuser.config.task}
+    settings |= {} if film.part is None else film.part.frames
     digests = map(sha256_of_all, film.files)
     opening = {"film": {name: value for name, value in of_film.items() if value is not None}}
     return Record.of(settings, list(zip(map(str, names), digests, strict=True)), opening)

@@ -33,7 +33,7 @@ from ddfm.pipeline.folder_maps import (
     opened_folders,
 )
 from ddfm.pipeline.folder_pairs import names_of_results, pairs_in_files, pairs_of_folders
-from ddfm.pipeline.pair_work import PairWork, possible_settings
+from ddfm.pipeline.pair_work import PairWork, possible_settings, recorded_transform
 from ddfm.pipeline.runner import Engine, Item, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.pipeline.unloaded import Unloaded
@@ -209,6 +209,7 @@ class _Run:
         """Fuses all pairs that are not done; loads the fuser only if there are any."""
         begin = time.monotonic()
         self._check()
+        fuser = fuser.with_config(transform=self._transform(fuser))
         if isinstance(fuser, Unloaded):
             if (skipped := self._done_before(fuser)) is not None:
                 return self._complete(skipped, time.monotonic() - begin)
@@ -226,11 +227,10 @@ class _Run:
     def _done_before(self, fuser: Unloaded) -> list[Outcome] | None:
         """The outcomes of a finished folder; None if work is left, or may be."""
         begun = all(map(has_manifest, (self.out, *map_folders(self.beside).values())))
-        once = fuser.config.align == "once"  # its settings contain what is found
-        if not begun or once or self.verify or self.callback is not None:
+        if not begun or self.verify or self.callback is not None or self.save_transform is not None:
             return None
         settings = possible_settings(fuser, self.opening)
-        if settings is None:
+        if settings is None or fuser.config.finds_common:
             return None
         with self._opened(settings) as sink:
             if any(sink.known(item) is None for item in self.items):
@@ -238,9 +238,17 @@ class _Run:
             self._settle()
             return [Outcome(sink.path(item), "skipped") for item in self.items]
 
+    def _transform(self, fuser: Fuser | Unloaded) -> Any:
+        """The given transform, or the one that all pairs share if earlier results tell it."""
+        settings = possible_settings(fuser, self.opening) if fuser.config.finds_common else None
+        if settings is None:
+            return fuser.config.transform
+        return recorded_transform(self.out, settings, len(self.pairing.pairs[0].files))
+
     def _aligned(self, fuser: Fuser) -> Fuser:
         """The fuser, with the transform that all pairs share if it aligns them once."""
-        if fuser.config.align == "once":
+        fuser = fuser.with_config(transform=self._transform(fuser))  # known for all once loaded
+        if fuser.config.finds_common:
             from ddfm.pipeline.rig import aligned_once, spread
 
             number = max(2, len(self.pairing.pairs[0].files))

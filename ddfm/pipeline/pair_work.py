@@ -1,10 +1,11 @@
-"""How a pair of folders is loaded and fused."""
+"""How a pair of folders is loaded and fused, and with which settings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ddfm.config import TASKS
 from ddfm.imaging.opening import Opening
@@ -16,12 +17,13 @@ from ddfm.pipeline.runner import Item, Made, Work
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.restoration.corrections import KINDS, corrected
 from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import as_json, entries_in
 
 if TYPE_CHECKING:
     from ddfm.fuser import Fuser
     from ddfm.result import Fusion
 
-__all__ = ["PairWork", "possible_settings"]
+__all__ = ["PairWork", "possible_settings", "recorded_transform"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,23 @@ def possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry] 
     found = [fuser.settings(task) for task in (TASKS if task == "auto" else (task,))]
     some = [_settings(each, opening) for each in found if each is not None]
     return some if len(some) == len(found) else None
+
+
+def recorded_transform(folder: Path, settings: Sequence[Entry], number: int) -> Any:
+    """The transform that results in a folder share, from its manifests; None if they have none.
+
+    Args:
+        settings: the settings that these results may have, without the transform.
+        number: how many files each result is made of.
+    """
+    without = [as_json(some) | {"transform": None} for some in settings]
+    for entry in entries_in(folder):
+        found, sources = entry.get("settings"), entry.get("sources")
+        if not isinstance(found, dict) or not isinstance(sources, list):
+            continue
+        if found | {"transform": None} in without and len(sources) == number:
+            return found.get("transform")
+    return None
 
 
 def _settings(of_fuser: Entry, opening: Opening) -> Entry:

@@ -14,8 +14,7 @@ from ddfm.imaging.pairing import natural
 from ddfm.restoration.corrections import summed_up
 from ddfm.storage.checksum import digest_of
 from ddfm.storage.inputs import existing_file
-from ddfm.storage.lines import Lines
-from ddfm.storage.manifest import is_manifest
+from ddfm.storage.manifest import entries_in
 from ddfm.video.formats import is_video
 from ddfm.volumes.files import is_volume
 
@@ -52,12 +51,7 @@ def _of_frames(folder: Path) -> Record | None:
 
     Each source is named after its first and last file, and identified by the digests of all.
     """
-    lines = Lines(lambda path: path.open("rb", buffering=0))
-    for path in sorted(folder.iterdir()):
-        if is_manifest(path.name):
-            lines.learn(path)
-    entries = list(lines.newest())
-    lines.close()
+    entries = list(entries_in(folder))
     settings = entries[0].get("settings") if entries else None
     if not isinstance(settings, dict) or not settings.keys() >= {"ddfm", *OF_FILM}:
         return None

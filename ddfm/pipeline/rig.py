@@ -26,7 +26,7 @@ def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]], number: int = 2)
     found = common_of(pictures, model, config.reference(number))
     # A single transform moves the first of two sources onto the second.
     alone = number == 2 and found[1] is None
-    return fuser.with_config(align="none", transform=found[0] if alone else found)
+    return fuser.with_config(transform=found[0] if alone else found)
 
 
 def spread(items: Sequence[Any]) -> list[Any]:

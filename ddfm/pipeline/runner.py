@@ -196,6 +196,7 @@ class Overlapping:
                 item = replace(item, given=None)  # frees memory
                 behind.append((item, writer.submit(context.run, _write, item, made, sink)))
                 failed = made.exception() is not None
+                del made  # once it is written, its pixels take no memory beside the next fusion's
                 while behind and (failed or len(behind) > self.ahead or behind[0][1].done()):
                     item, future = behind.popleft()
                     yield item, future.result

@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from ddfm.errors import InputError
@@ -88,7 +89,8 @@ class Merged:
     def __str__(self) -> str:
         lines = [f"{name}: is missing, or was changed afterwards" for name in self.missing]
         lines += [f"{name}: failed: {why}" for name, why in self.failed.items()]
-        lines += [f"shard {s.index} of {s.count}: has not begun" for s in self.silent]
+        for count, some in groupby(self.silent, lambda shard: shard.count):
+            lines.append(f"not begun of {count} shards: {', '.join(str(s.index) for s in some)}")
         lines += self.cut
         if self.silent:
             lines.append("nothing was merged: run these shards first, then merge")

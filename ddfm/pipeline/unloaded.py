@@ -33,6 +33,10 @@ class Unloaded:
 
         return Fuser(**self.keywords)
 
+    def with_config(self, **changes: Any) -> Unloaded:
+        """One with some other settings."""
+        return Unloaded({**self.keywords, **changes})
+
     def check_number(self, number: int) -> None:
         """Refuses more sources than can be fused together."""
         check_number(number, self.config)

@@ -12,6 +12,7 @@ and ends early if the pair is certainly aligned already.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -224,6 +225,8 @@ def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Al
 
 def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]) -> Alignment:
     """The result of searching the grids, one after the other, until a result is sure."""
+    if min(work.a.shape) < LEAST_SIDE:  # nothing can be sure
+        return Alignment(full(work.framed, "none"), False, 0.0, math.inf)
     first, *others = work.effort.grids
     models = work.effort.models if model == "auto" else (model,)
     found = _judged(work, work.fits(models, first), full)

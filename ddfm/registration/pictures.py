@@ -6,11 +6,14 @@ pictures are compared, and filled once all pictures are aligned.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ddfm.errors import InputError
+import numpy as np
+
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.picture import Picture, orient
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import Alignment, align, check, tolerance
@@ -127,7 +130,25 @@ def common_of(
                 "transform was found; give one (--transform), or leave the sources as they are "
                 "(--align none)"
             )
-    return [None if k == reference else common_transform(found[k]) for k in sorted(found)]
+    common = [None if k == reference else common_transform(found[k]) for k in sorted(found)]
+    for k, one in enumerate(common):
+        if one is not None:
+            _warn_of_spread(k, one, found[k])
+    return common
+
+
+def _warn_of_spread(k: int, common: Transform, each: Sequence[Transform]) -> None:
+    """Warns if a common transform does not suit the pairs that it was found from."""
+    off = [common.distance(one.at(common.moving, common.fixed)) for one in each]
+    if np.median(off) > tolerance(common):
+        warnings.warn(
+            f"one transform does not suit all: those of source {k + 1} in {len(each)} scenes "
+            f"differ from the common one by {np.median(off):.0f} pixels (median), and by up to "
+            f"{max(off):.0f}; it is right only for cameras that are fixed to each other "
+            "(for folders, --align auto aligns each pair by itself)",
+            DdfmWarning,
+            stacklevel=3,
+        )
 
 
 def _common_part(pictures: Sequence[Picture]) -> list[Picture]:

@@ -46,7 +46,7 @@ def summed_up(many: Iterable[Any], unit: str) -> list[dict[str, Any]]:
 
     Args:
         many: what was found in each frame or slice: an entry for each source, or nothing.
-        unit: "frames" or "slices".
+        unit: "frames" or "slices"; or "parts" of a film, from the medians of each.
     """
     rows = [_listed(observed) for observed in many]
     by_source = zip_longest(*rows)
@@ -125,17 +125,15 @@ def corrections(names: Sequence[str], observed: Sequence[Found], given: Any = ()
 
 
 def _in_how_many(kind: str, found: Found) -> str:
-    """In how many frames or slices this was found, if there are several."""
+    """In how many frames, slices or parts this was found, if there are several."""
     counts, unit = found.get("in"), found.get("unit")
-    if not isinstance(counts, Mapping) or unit not in ("frames", "slices"):
+    if not isinstance(counts, Mapping) or unit not in ("frames", "slices", "parts"):
         return ""
     return f" in {_number(counts.get(kind))} of {_number(found.get('of'))} {unit}"
 
 
 def _kept_by(kind: str, number: int, words: str) -> str:
-    """Options are for the first two sources; for a third one, only Python has the noise."""
-    if number > 1 and kind == "noise":
-        return "Observation(noise=0) keeps it"
+    """Options are for the first two sources; Python has the others, too."""
     option = _KEEPS.get(kind) if number < 2 else None
     those = "them" if kind in _MANY and not words.startswith("1 ") else "it"
     return f"{option.format('ab'[number]) if option else '--as-is'} keeps {those}"

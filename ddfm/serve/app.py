@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import io
 import json
 import logging
@@ -25,7 +26,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -50,6 +51,7 @@ from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
 from ddfm.result import Fusion
 from ddfm.serve.limits import Admission, Limits
+from ddfm.serve.measures import Measures
 from ddfm.serve.refusals import POLICY, refusal
 from ddfm.storage.inputs import json_object
 from ddfm.version import __version__
@@ -112,6 +114,11 @@ def free_port(host: str, port: int) -> int:
             found: int = probe.getsockname()[1]
             return found
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise HostError(
+                f"another program listens on port {port} of {host} already; end it, or choose "
+                f"another port, such as --port {port + 1} (--port 0 picks a free one)"
+            ) from None
         raise HostError(f"cannot listen on {host}, port {port}: {one_line(error)}") from None
 
 
@@ -170,6 +177,11 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
         limits, taken = work.service.limits, work.taken
         return {"ddfm": __version__, "prior": work.prior.name, "taken": taken, "of": limits.queue}
 
+    async def metrics() -> str:
+        """Requests by status, their seconds, and how many are taken, for Prometheus."""
+        measures = Measures() if work.admission is None else work.admission.measures
+        return measures.text(work.taken, work.service.limits.queue)
+
     async def page() -> HTMLResponse:
         text = files("ddfm.serve").joinpath("page.html").read_text(encoding="utf-8")
         return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
@@ -180,6 +192,7 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
     }
     app.post("/fuse", responses=answers, response_class=Response)(fuse)
     app.get("/healthz")(health)
+    app.get("/metrics", response_class=PlainTextResponse)(metrics)
     app.get("/", include_in_schema=False)(page)
     app.get("/docs", include_in_schema=False)(page)
 

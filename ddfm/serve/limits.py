@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ddfm.arguments import whole_number
 from ddfm.errors import InputError
+from ddfm.serve.measures import Measures
 from ddfm.serve.refusals import refusal
 
 __all__ = ["Admission", "Limits"]
@@ -54,6 +56,7 @@ class Admission:
     Attributes:
         taken: the number of requests being processed.
         pace: the seconds that the last fusion took.
+        measures: what was measured of all requests.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, path: str) -> None:
@@ -62,11 +65,25 @@ class Admission:
         self.path = path
         self.taken = 0
         self.pace = 1.0
+        self.measures = Measures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != self.path or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
+        status, began = 500, time.monotonic()  # unless another answer begins
+
+        async def noticed(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._admitted(scope, receive, noticed)
+        finally:
+            self.measures.add(status, time.monotonic() - began)
+
+    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.taken >= self.limits.queue:
             await self._busy(scope)(scope, receive, send)
             return

@@ -22,7 +22,7 @@ import re
 import stat
 import zlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -39,6 +39,7 @@ __all__ = [
     "Manifest",
     "Shard",
     "as_json",
+    "entries_in",
     "has_manifest",
     "is_manifest",
     "keep_others",
@@ -254,6 +255,16 @@ def is_manifest(name: str) -> bool:
 def has_manifest(folder: Path) -> bool:
     """Whether a folder exists and has a manifest, be it of a shard."""
     return folder.is_dir() and any(map(is_manifest, os.listdir(folder)))
+
+
+def entries_in(folder: Path) -> Iterator[Entry]:
+    """The valid line of each file in the manifests of a folder, which are only read, not locked."""
+    lines = Lines(lambda path: path.open("rb", buffering=0))
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if is_manifest(path.name):
+            lines.learn(path)
+    with closing(lines):
+        yield from lines.newest()
 
 
 def shard_of(name: str) -> Shard | None:

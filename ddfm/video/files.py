@@ -42,6 +42,7 @@ __all__ = [
     "open_video",
     "open_whole",
     "record_in",
+    "stream_like",
 ]
 
 RATE = 25.0  # frames per second if none are given
@@ -208,6 +209,13 @@ class VideoWriter:
             raise StorageError(f"cannot write {self.path}: {one_line(error)}") from None
 
 
+def stream_like(container: Any, pictures: Any) -> Any:
+    """A stream for copies of the packets of another one, which declares the same rate."""
+    stream = container.add_stream_from_template(pictures)
+    stream.codec_context.framerate = pictures.average_rate
+    return stream
+
+
 def comment(record: str | None) -> str:
     """The comment of a video by ddfm, with the record of how it was made."""
     return MARK if record is None else f"{MARK}\n{record}"
@@ -215,8 +223,8 @@ def comment(record: str | None) -> str:
 
 def record_in(path: Path) -> str | None:
     """The text of the record of how a film was made, if its comment has one."""
-    mark, _, text = comment_of(path).partition("\n")
-    return text if mark == MARK and is_record(text) else None
+    mark, *lines = comment_of(path).split("\n")
+    return next((line for line in lines if is_record(line)), None) if mark == MARK else None
 
 
 def comment_of(path: Path) -> str:

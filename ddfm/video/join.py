@@ -9,8 +9,7 @@ from typing import Any
 
 from ddfm.errors import InputError, StorageError, one_line
 from ddfm.storage.atomic import atomic_path
-from ddfm.storage.ours import MARK
-from ddfm.video.files import EXACT, import_av, open_whole
+from ddfm.video.files import EXACT, comment, import_av, open_whole, stream_like
 
 __all__ = ["count_frames", "join_videos"]
 
@@ -24,12 +23,18 @@ def count_frames(path: Path) -> int:
         return sum(1 for _ in _packets(film))
 
 
-def join_videos(parts: Sequence[Path], out: Path) -> int:
-    """Join videos written by `VideoWriter`, of one rate and size; return the number of frames."""
+def join_videos(parts: Sequence[Path], out: Path, record: str | None = None) -> int:
+    """Join videos written by `VideoWriter`, of one rate and size; return the number of frames.
+
+    Args:
+        parts: the videos, in order.
+        out: the video to write.
+        record: how it was made, for its comment.
+    """
     with atomic_path(out) as temporary:
         try:
             with import_av().open(str(temporary.absolute()), "w", container_options=EXACT) as film:
-                film.metadata["comment"] = MARK
+                film.metadata["comment"] = comment(record)
                 return _joined(parts, film)
         except (import_av().FFmpegError, OSError, ValueError) as error:
             raise StorageError(f"cannot write {out}: {one_line(error)}") from None
@@ -43,7 +48,7 @@ def _joined(parts: Sequence[Path], film: Any) -> int:
             of_part = part.streams.video[0]
             if stream is None:
                 form = _form(of_part)
-                stream = film.add_stream_from_template(of_part)
+                stream = stream_like(film, of_part)
             if _form(of_part) != form:
                 raise InputError(f"{path} differs from {parts[0]} in size, rate or coding")
             before, late = done, None

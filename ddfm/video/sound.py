@@ -11,7 +11,7 @@ from typing import Any
 from ddfm.arguments import one_of
 from ddfm.errors import InputError, StorageError, one_line
 from ddfm.storage.inputs import existing_file
-from ddfm.video.files import EXACT, import_av, open_video
+from ddfm.video.files import EXACT, import_av, open_video, stream_like
 
 __all__ = ["complete", "sound_of"]
 
@@ -60,8 +60,7 @@ def complete(video: Path, path: Path, comment: str, source: Path | None) -> str 
             out = av.open(str(temporary.absolute()), "w", container_options=EXACT)
             stack.enter_context(out)
             out.metadata["comment"] = comment
-            shown = silent.streams.video[0]
-            streams = [_pictures(silent, out.add_stream_from_template(shown))]
+            streams = [_pictures(silent, stream_like(out, silent.streams.video[0]))]
             if source is not None:
                 given = stack.enter_context(open_video(source))
                 track = given.streams.audio[0]

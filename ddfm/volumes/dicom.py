@@ -120,12 +120,18 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
     chosen = found
     if number is not None:
         chosen = [heads for heads in found if number_of(heads[0][1]) == number]
-    if len(chosen) != 1:
-        listed = sorted(map(_about, found))
+    if len(chosen) > 1 and number is not None:
         raise InputError(
-            f"{path} has {len(chosen)} series"
-            + (f" with the number {number}" if number is not None else "")
-            + f"; choose one by its number (series=, --series-a, --series-b): {', '.join(listed)}"
+            f"{path} has {len(chosen)} series with the number {number}; put the files of one into "
+            "a folder of their own"
+        )
+    if len(chosen) != 1:
+        in_order = sorted(found, key=lambda heads: number_of(heads[0][1]) or 0)
+        raise InputError(
+            f"{path} has "
+            + (f"{len(found)} series" if number is None else f"no series with the number {number}")
+            + "; choose one by its number (series=, --series-a, --series-b): "
+            + ", ".join(map(_about, in_order))
         )
     return str(path), chosen[0]
 
@@ -262,7 +268,8 @@ def _step(slices: list[_Slice], name: str) -> np.ndarray:
     between = f"between {slices[k].path.name} and {slices[k + 1].path.name}"
     missing = round(gaps[k] / usual) - 1
     if missing > 0 and abs(gaps[k] / usual - missing - 1) < 0.1:
-        raise InputError(f"{name}: {missing} slices are missing {between}")
+        what = "1 slice is" if missing == 1 else f"{missing} slices are"
+        raise InputError(f"{name}: {what} missing {between}")
     if abs(gaps[k] - usual) > 0.02 * usual + 0.01:
         raise InputError(f"{name}: slices are {usual:.2f} mm apart, but {gaps[k]:.2f} mm {between}")
     step = (positions[-1] - positions[0]) / (len(slices) - 1)

@@ -1,6 +1,7 @@
 """Misaligned sources on the command line: warned of, aligned, saved, shown."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -171,6 +172,62 @@ def test_impossible_combinations_are_refused(pair, tmp_path, options, word):
     refused(ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *options, *FAST), word)
 
 
+def transforms_in(out):
+    """The transform of each result of a folder, by its name, as the manifest records it."""
+    entries = map(json.loads, (out / NAME).read_text().splitlines())
+    return {e["output"]: e["settings"]["transform"] for e in entries}
+
+
+def with_another_offset(pair, name):
+    """Adds a pair to the two folders, of the same scene, but aligned."""
+    for path, kind in zip(pair, ("infrared", "visible"), strict=True):
+        shutil.copy(EXAMPLES / f"olinda_{kind}.png", path.with_name(name))
+
+
+@pytest.mark.parametrize("options", [FAST, ["--device", "cpu", "--steps", "1"]])
+def test_a_continued_folder_keeps_its_transform(pair, tmp_path, monkeypatch, options):
+    """Even if other pairs were added, and without looking for it again."""
+    out, rig = tmp_path / "out", tmp_path / "rig.json"
+    run = ("fuse", *(path.parent for path in pair), "-o", out, "--align", "once", *options)
+    assert ddfm_run(*run).exit_code == 0
+    first = transforms_in(out)["x.png"]
+    with_another_offset(pair, "y.png")
+    monkeypatch.setattr("ddfm.pipeline.rig.common_of", None)  # raises if it is called
+    result = ddfm_run(*run, "--json")
+    assert [each["status"] for each in json.loads(result.stdout)["outcomes"]] == [
+        "skipped",
+        "fused",
+    ]
+    assert transforms_in(out) == {"x.png": first, "y.png": first}
+    assert ddfm_run(*run, "--save-transform", rig).exit_code == 0
+    assert Transform.load(rig).to_dict() == first
+    if options != FAST:
+        monkeypatch.setattr("ddfm.pipeline.unloaded.Unloaded.load", None)
+        assert ddfm_run(*run).exit_code == 0
+    monkeypatch.undo()
+    assert ddfm_run(*run, "--align-to", "a").exit_code == 0  # other settings: found anew
+    assert transforms_in(out)["x.png"] != first
+
+
+def test_a_result_of_a_folder_is_made_again_from_its_pair(pair, tmp_path):
+    out, again, fast = tmp_path / "out", tmp_path / "again.png", ("--device", "cpu", "--steps", "1")
+    folders = [path.parent for path in pair]
+    assert ddfm_run("fuse", *folders, "-o", out, "--align", "once", *fast).exit_code == 0
+    assert ddfm_run("fuse", "--like", out / "x.png", *pair, "-o", again).exit_code == 0
+    assert np.array_equal(*(np.asarray(Image.open(path)) for path in (out / "x.png", again)))
+
+
+def test_offsets_that_differ_among_the_pairs_cause_a_warning(pair, tmp_path):
+    run = ("fuse", *(path.parent for path in pair), "--align", "once", *FAST)
+    assert "differ" not in ddfm_run(*run, "-o", tmp_path / "one").stderr
+    with_another_offset(pair, "y.png")
+    result = ddfm_run(*run, "-o", tmp_path / "two")
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stderr.splitlines() if "one transform does not" in line]
+    assert "source 1 in 2 scenes differ from the common one by 12 pixels (median)" in line
+    assert "--align auto" in line
+
+
 def test_stacks_of_a_folder_are_aligned_by_one_transform_of_each_source(tmp_path):
     """The cuts tell by how much; a stack that cannot be read does not stop the others."""
     cuts = (np.s_[20:, :-14], np.s_[:-20, 14:], np.s_[10:-10, 7:-7])
@@ -192,7 +249,7 @@ def test_stacks_of_a_folder_are_aligned_by_one_transform_of_each_source(tmp_path
     assert np.allclose(last.offset, (-7, 10), atol=1.5)
     assert ddfm_run(*run, "-o", tmp_path / "g", "--transform", rig).exit_code == 1
     for name in ("x.png", "y.png"):
-        assert (tmp_path / "f" / name).read_bytes() == (tmp_path / "g" / name).read_bytes()
+        assert np.array_equal(*(np.asarray(Image.open(tmp_path / out / name)) for out in "fg"))
     rng = np.random.default_rng(0)
     for name in ("x", "y"):
         Image.fromarray(rng.integers(0, 255, (120, 160), np.uint8)).save(folders[2] / f"{name}.png")

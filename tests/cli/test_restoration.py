@@ -44,7 +44,7 @@ def test_options_reach_the_settings(small, tmp_path):
     assert result.exit_code == 0, result.output
     settings = json.loads(result.stdout)["settings"]
     nothing = {"scale": 1, "dead": False, "frame": False, "jpeg": 0}
-    kept = nothing | {"stripes": "none", "blur": 0}
+    kept = nothing | {"stripes": "none", "blur": 0, "noise": 0}
     assert settings["observations"] == [
         {"noise": 5.0, "blur": 0.7, "stripes": "columns"} | nothing,
         kept,

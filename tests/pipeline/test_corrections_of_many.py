@@ -74,9 +74,11 @@ def test_a_film_tells_what_was_corrected(tmp_path, fuser, suffix):
     )
     assert again.read_bytes() == out.read_bytes()
     assert f"  corrected  b: {line.split(': ')[1]}" in ddfm_run("info", out).stdout
-    kept = ddfm_run("film", *films, "-o", tmp_path / f"kept{suffix}", *FAST, "--noise-b", 0)
-    assert (kept.exit_code, kept.output) == (0, "")
-    assert not read_record(tmp_path / f"kept{suffix}").observed
+    for k, options in enumerate([("--noise-b", 0), ("--as-is",)]):
+        kept = tmp_path / f"kept-{k}{suffix}"
+        said = ddfm_run("film", *films, "-o", kept, *FAST, *options)
+        assert (said.exit_code, said.output) == (0, "")
+        assert not read_record(kept).observed
 
 
 def test_a_continued_folder_of_frames_tells_it_of_all_frames(tmp_path, fuser, folders):

@@ -14,6 +14,7 @@ from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError
 from ddfm.pipeline.film_parts import Part, merge_film
 from ddfm.pipeline.films import fuse_sequence
+from ddfm.pipeline.records import read_record
 from ddfm.pipeline.shards import merge_shards
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.storage.manifest import NAME, Shard
@@ -179,6 +180,41 @@ def test_shards_of_a_video_are_joined(tmp_path, av):
     parts = [shown(tmp_path / f"out.part-{k}-of-3.mp4") for k in (1, 2, 3)]
     np.testing.assert_array_equal(shown(out), np.concatenate(parts))
     assert ddfm_run("merge", out).exit_code == 0  # what is replaced is ours
+
+
+def test_a_joined_video_tells_how_it_was_made(tmp_path, av):
+    """As the film of one process does; each part tells it, too. What is repeated is the film."""
+    rng, (y, x) = np.random.default_rng(0), np.mgrid[:96, :128]
+    smooth = 127 + 40 * np.sin(x / 13) + 40 * np.cos(y / 11)
+    ir, vis = (
+        write_film(
+            tmp_path / f"{word}.mkv",
+            list(np.rint(smooth + rng.normal(0, 12, (7, 96, 128))).clip(0, 255).astype(np.uint8)),
+        )
+        for word in ("ir", "vis")
+    )
+    how = ["film", ir, vis, *FAST, "--balance", "0.5", "--noise-b", "0", "--no-temporal-denoising"]
+    whole, out, again = (tmp_path / f"{name}.mkv" for name in ("whole", "out", "again"))
+    assert ddfm_run(*how, "-o", whole).exit_code == 0
+    for shard in ("1/2", "2/2"):
+        assert ddfm_run(*how, "-o", out, "--shard", shard).exit_code == 0
+    assert ddfm_run("merge", out).exit_code == 0
+    one, joined = read_record(whole), read_record(out)
+    assert joined.settings == one.settings | {"parts": 2}
+    assert (joined.sources, joined.opening) == (one.sources, one.opening)
+    part = read_record(tmp_path / "out.part-2-of-2.mkv")
+    assert part.settings == one.settings | {"frames": [4, 7]}
+    (of_one, _), (of_joined, _) = one.observed, joined.observed
+    assert of_one["in"] == {"noise": 7} and of_joined["in"] == {"noise": 2}
+    assert of_joined["noise"] == pytest.approx(of_one["noise"], rel=0.2)
+    assert "removed in 2 of 2 parts (median; --noise-a 0 keeps it)" in ddfm_run("info", out).stdout
+    assert ddfm_run("film", "--like", out, ir, vis, "-o", again).exit_code == 0
+    np.testing.assert_array_equal(shown(again), shown(whole))
+    for file in (whole, out):  # without a record, if none is wanted
+        file.unlink()
+    for shard in ("1/2", "2/2"):
+        ddfm_run(*how, "-o", out, "--shard", shard, "--strip")
+    assert ddfm_run("merge", out).exit_code == 0 and read_record(out) is None
 
 
 def test_impossible_parts_are_refused(tmp_path, folders):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,6 +170,26 @@ def test_reading_and_writing_overlap_with_fusing(tmp_path):
             wrote.set()
 
     assert written(Watched(), "one two three", tmp_path, save=save).ok
+
+
+def test_a_written_result_takes_no_memory_while_the_next_one_is_fused(tmp_path):
+    class Result(str):
+        """A result that can be waited for."""
+
+    before: list[weakref.ref[Result]] = []
+
+    class Watched(Words):
+        def fuse(self, item: Item, loaded: str) -> Made:
+            end = time.monotonic() + 10
+            while any(one() is not None for one in before) and time.monotonic() < end:
+                time.sleep(0.01)
+            assert all(one() is None for one in before)
+            result = Result(loaded)
+            before.append(weakref.ref(result))
+            return Made(result, {"settings": {"words": 1}})
+
+    assert written(Watched(), "one two three", tmp_path).ok
+    assert len(before) == 3
 
 
 def test_no_more_items_than_allowed_are_read_ahead(tmp_path):

@@ -60,7 +60,7 @@ def test_merging_names_missing_results(tmp_path, fuser, folders):
     for _ in range(2):
         merged = merge_shards(out)
         assert merged.silent == [Shard(3, 3)] and not merged.missing and not merged.ok
-        assert "shard 3 of 3: has not begun\nnothing was merged: run " in str(merged)
+        assert "not begun of 3 shards: 3\nnothing was merged: run " in str(merged)
     fuse_folders(*folders, out, fuser, shard=Shard(3, 3))
     (out / "0.png").unlink()
     (out / "1.png").write_bytes((out / "1.png").read_bytes()[:-9])

@@ -51,22 +51,22 @@ def test_if_there_may_be_a_gpu_torch_is_imported(monkeypatch):
     assert found_without_torch("cpu", "float32") == ("float32", "cpu")
 
 
-def test_a_finished_folder_and_a_dry_run_do_not_import_torch(tmp_path):
+def test_a_finished_folder_and_a_dry_run_import_neither_torch_nor_scipy(tmp_path):
     for folder, level in (("ir", 60), ("vis", 120)):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.full((12, 16), level, np.uint8)).save(tmp_path / folder / "x.png")
     folders = tmp_path / "ir", tmp_path / "vis", tmp_path / "out"
     code = (
         "import sys, ddfm; summary = ddfm.fuse_folders(*sys.argv[1:4], dry_run=len(sys.argv) > 4); "
-        "print(summary.outcomes[0].status, 'torch' in sys.modules)"
+        "print(summary.outcomes[0].status, {'torch', 'scipy'} & set(sys.modules))"
     )
 
     def printed(*more: str) -> str:
         command = [sys.executable, "-c", code, *map(str, folders), *more]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert printed("plan") == "planned False\n" and not folders[2].exists()
+    assert printed("plan") == "planned set()\n" and not folders[2].exists()
     assert fuse_folders(*folders).of("fused")
-    assert printed() == "skipped False\n"
+    assert printed() == "skipped set()\n"
     Image.fromarray(np.full((12, 16), 90, np.uint8)).save(folders[0] / "x.png")
     assert fuse_folders(*folders).of("fused")  # of another source

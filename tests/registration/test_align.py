@@ -117,6 +117,13 @@ def test_flat_pictures_cause_no_error_and_are_never_aligned(size, level):
     assert not check(a, b).sure and not align(a, b).sure
 
 
+def test_pictures_too_small_for_a_sure_result_are_not_searched(monkeypatch):
+    monkeypatch.setattr("ddfm.registration.align.Search", None)  # raises if it is called
+    a, b = scene(0)[:63, :90], 1 - scene(1)[:63, :90]
+    for found in (check(a, b), align(a, b), align(a, b, "affine"), align(a, b, "flow")):
+        assert not found.sure and found.transform.moves == 0
+
+
 def test_an_unknown_model_is_named():
     with pytest.raises(DdfmError, match="rotation"):
         align(scene(0), scene(0), "rotation")

@@ -33,7 +33,7 @@ def test_each_correction_is_named_with_the_option_that_prevents_it():
     )
     assert third == (
         "c: noise of photons of 4 grey levels each, and 2 of readout, removed "
-        "(Observation(noise=0) keeps it); "
+        "(--as-is keeps it); "
         "a flat frame around the picture left out (--as-is keeps it)"
     )
 

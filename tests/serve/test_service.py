@@ -8,6 +8,7 @@ import random
 import re
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -204,6 +205,35 @@ def test_a_request_beyond_the_queue_gets_a_time_to_try_again(prior):
         assert fuse(client, pair()).status_code == 200
 
 
+def measured(client):
+    """The numbers of /metrics by their names, as Prometheus reads them."""
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.text.endswith("\n")
+    lines = [line for line in answer.text.splitlines() if not line.startswith("# ")]
+    assert all(re.fullmatch(r'[a-z_]+(\{status="\d{3}"\})? [\d.]+', line) for line in lines)
+    return {name: float(number) for name, number in (line.split() for line in lines)}
+
+
+def test_metrics_count_requests_their_seconds_and_those_in_progress(prior):
+    waiting, asked, may_go = held(prior)
+    app = make_app(Service(device="cpu", limits=Limits(queue=2)), waiting)
+    with TestClient(app) as client, ThreadPoolExecutor(1) as pool:
+        assert measured(client) == {"ddfm_requests_taken": 0, "ddfm_requests_most": 2}
+        first = pool.submit(fuse, client, pair())
+        assert asked.wait(20)
+        assert measured(client)["ddfm_requests_taken"] == 1
+        time.sleep(0.2)
+        may_go.set()
+        assert first.result().status_code == 200
+        assert fuse(client, pair(), {"steps": 0}).status_code == 400
+        now = measured(client)
+    seconds, count = "ddfm_request_seconds_sum", "ddfm_request_seconds_count"
+    assert [now[f'{count}{{status="{status}"}}'] for status in (200, 400)] == [1, 1]
+    assert now[f'{seconds}{{status="200"}}'] >= 0.2 > now[f'{seconds}{{status="400"}}']
+    assert now["ddfm_requests_taken"] == 0
+
+
 def test_a_request_that_takes_too_long_is_ended(prior):
     waiting, _, may_go = held(prior)
     app = make_app(Service(device="cpu", limits=Limits(seconds=0.3)), waiting)
@@ -229,7 +259,7 @@ def test_other_host_names_are_refused(prior):
 
 
 def test_its_pages_load_nothing_from_other_hosts(client):
-    assert client.get("/openapi.json").json()["paths"].keys() == {"/fuse", "/healthz"}
+    assert client.get("/openapi.json").json()["paths"].keys() == {"/fuse", "/healthz", "/metrics"}
     page = client.get("/docs")
     assert "http" not in page.text
     assert page.headers["content-security-policy"].startswith("default-src 'none'")

@@ -13,6 +13,8 @@ import ddfm
 from command_line import ddfm_run
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.pipeline.films import fuse_sequence
+from ddfm.video.files import VideoWriter
+from ddfm.video.sound import complete
 
 av = pytest.importorskip("av")
 
@@ -47,6 +49,28 @@ def film(path: Path, tone: float | None, frames=8, rate=8, sound_codec="pcm_s16l
             out.mux(sound.encode(frame))
             out.mux(sound.encode(None))
     return path
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("rate", [8, Fraction(30000, 1001)])
+def test_a_completed_video_declares_its_rate(tmp_path, frames, suffix, rate):
+    """In MKV, frames had no durations, and the rate of films of three frames was unknown."""
+    silent = film(tmp_path / "x.mkv", None, frames, rate)
+    if suffix == ".mp4":
+        silent = tmp_path / "x.mp4"
+        with VideoWriter(silent, silent, float(rate)) as video:
+            for _ in range(frames):
+                video.write(ddfm.read_image(np.zeros((48, 64), np.uint8)), "")
+            video.finish()
+    complete(silent, silent, "a comment")
+    with av.open(str(silent)) as found:
+        pictures = found.streams.video[0]
+        assert float(pictures.average_rate) == pytest.approx(float(rate), rel=1e-3)
+        unit = pictures.time_base
+        lengths = [float(p.duration * unit) for p in found.demux(pictures) if p.size]
+        assert found.metadata.get("comment", found.metadata.get("COMMENT")) == "a comment"
+    assert lengths == pytest.approx([1 / float(rate)] * frames, abs=1e-3)
 
 
 def heard(path: Path) -> tuple[float, float] | None:

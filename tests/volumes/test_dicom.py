@@ -200,14 +200,17 @@ def group(position=None, orientation=None, spacing=None, slope=None):
 def test_one_of_several_series_of_a_folder_can_be_chosen(tmp_path):
     root = tmp_path / "exam"
     dicom_series(root / "DICOM" / "A", stored(3), SeriesNumber=3)
-    dicom_series(root / "DICOM" / "B", stored(4), SeriesNumber=5, Modality="CT")
+    dicom_series(root / "DICOM" / "B", stored(4), SeriesNumber=15, Modality="CT")
     (root / "DICOMDIR.txt").write_text("not DICOM")
-    listed = r"2 series; choose .*series-a.*: 3 \(MR, 3 files\), 5 \(CT, 4 files\)"
+    listed = r"2 series; choose .*series-a.*: 3 \(MR, 3 files\), 15 \(CT, 4 files\)"
     with pytest.raises(DdfmError, match=listed):
         read_volume(root)
-    assert read_volume(root, series=5).values.shape[2] == 4
-    with pytest.raises(DdfmError, match="0 series with the number 7"):
+    assert read_volume(root, series=15).values.shape[2] == 4
+    with pytest.raises(DdfmError, match=r"no series with the number 7; choose .* 3 .*, 15 "):
         read_volume(root, series=7)
+    dicom_series(root / "DICOM" / "C", stored(3), SeriesNumber=3)
+    with pytest.raises(DdfmError, match="2 series with the number 3; put the files of one into"):
+        read_volume(root, series=3)
 
 
 def test_one_slice_is_a_volume(tmp_path):
@@ -222,7 +225,7 @@ def at(*places):
 @pytest.mark.parametrize(
     ("positions", "words"),
     [
-        (at(0, 2, 4, 8, 10), "1 slices are missing between IM0002 and IM0003"),
+        (at(0, 2, 4, 8, 10), "1 slice is missing between IM0002 and IM0003"),
         (at(0, 2, 4, 12, 14), "3 slices are missing between IM0002"),
         (at(0, 2, 4, 6.5, 8.5), "2.00 mm apart, but 2.50 mm between IM0002 and IM0003"),
         (at(0, 2, 2, 4, 6), "IM0001 and IM0002 are at the same place"),
