@@ -13,21 +13,21 @@ and ends early if the pair is certainly aligned already.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from ddfm.errors import unknown
-from ddfm.imaging.picture import LUMA, Picture
+from ddfm.imaging.picture import LUMA, Picture, orient
 from ddfm.registration.flow import flow
 from ddfm.registration.refine import BELIEVED, Fit, Level, deviations
 from ddfm.registration.search import MARGIN, Search
 from ddfm.registration.structure import Pyramid, resized
 from ddfm.registration.transform import FLOW, MODELS, Transform
 
-__all__ = ["Alignment", "align", "check", "tolerance"]
+__all__ = ["Alignment", "align", "check", "tolerance", "turn_that_fits"]
 
 LARGEST = 1024  # pixels; larger pictures are reduced to this longer side first
 FAR_MARGIN = 0.36  # how far frames may be apart if one shows only a part, see `search.MARGIN`
@@ -79,6 +79,28 @@ def check(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Alignmen
     a, b, full = _planes(fixed, moving)
     work = _Work(a, Pyramid(b), QUICK)
     return _as_it_lies(work, full) or _found(work, "auto", full)
+
+
+def turn_that_fits(
+    fixed: Picture | np.ndarray, moving: Picture | np.ndarray, orientations: Iterable[int]
+) -> int | None:
+    """The orientation (see `orient`) in which the moving picture certainly fits, if there is one.
+
+    Only the one with the highest correlation is checked: to check all would take longer than the
+    alignment that failed before.
+    """
+    a, b, _ = _planes(fixed, moving)
+    if min(a.shape) < LEAST_SIDE:  # nothing can be sure
+        return None
+    # Copied, since PyTorch refuses the strides of a single row that was reversed.
+    turned = {each: orient(b.numpy(), each).copy() for each in orientations}
+
+    def likeness(orientation: int) -> float:
+        search = Search(a, Pyramid(torch.from_numpy(turned[orientation])), MARGIN)
+        return float(search.correlation(search.centred(1, 0)).max())
+
+    best = max(turned, key=likeness)
+    return best if check(a.numpy(), turned[best]).sure else None
 
 
 def align(

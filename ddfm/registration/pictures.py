@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError
-from ddfm.imaging.picture import Picture, orient
-from ddfm.imaging.sources import grey
-from ddfm.registration.align import Alignment, align, check, tolerance
+from ddfm.imaging.picture import Picture
+from ddfm.registration.align import Alignment, align, check, tolerance, turn_that_fits
 from ddfm.registration.gaps import bridged, with_gaps_filled
 from ddfm.registration.transform import FLOW, Transform, common_transform
 from ddfm.registration.warp import common_box, cropped, warped
@@ -226,10 +225,9 @@ def _warnings(
 
 def _remedy(moving: Picture, fixed: Picture, how: str) -> str:
     """What to do about a pair that could not be aligned."""
-    levels = grey(moving)
-    for orientation, turned in TURNS.items():
-        if check(fixed, orient(levels, orientation)).sure:
-            return f"; it fits if {turned}, so turn the file first"
+    turn = turn_that_fits(fixed, moving, TURNS)
+    if turn is not None:
+        return f"; it fits if {TURNS[turn]}, so turn the file first"
     # If two models disagree, one that the user knows to hold may be sure alone.
     return "; a given model (--align affine) may be certain" if how == "auto" else ""
 

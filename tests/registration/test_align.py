@@ -15,7 +15,7 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, reduced
 from ddfm.registration import align as room
-from ddfm.registration.align import align, check
+from ddfm.registration.align import align, check, turn_that_fits
 from ddfm.registration.pictures import registered
 from ddfm.registration.refine import Fit, deviations
 from ddfm.registration.transform import Transform
@@ -237,6 +237,21 @@ def test_a_picture_on_its_side_or_mirrored_is_recognised_where_it_cannot_be_alig
     wrong = replace(infrared, samples=np.ascontiguousarray(turn(infrared.samples)))
     (warning,) = registered((wrong, visible), "auto").warnings
     assert f"it fits if {words}, so turn the file first" in warning
+
+
+def test_only_the_likeliest_turn_is_checked_for_the_others_would_take_long(pair, monkeypatch):
+    infrared, visible = pair
+    checked = []
+    monkeypatch.setattr(room, "check", lambda *pair: checked.append(pair) or check(*pair))
+    assert turn_that_fits(visible, np.rot90(infrared, 2), (2, 3, 4, 5, 6, 7, 8)) == 3
+    assert len(checked) == 1
+
+
+def test_a_turn_of_pictures_of_a_few_pixels_is_never_certain():
+    for size in ((1, 1), (1, 90), (90, 1), (70, 5)):
+        line = np.random.default_rng(0).random(size, np.float32)
+        assert turn_that_fits(np.ones((70, 70), np.float32), line, range(2, 9)) is None
+        assert turn_that_fits(line, line, range(2, 9)) is None
 
 
 def placed(picture, matrix, system=None):
