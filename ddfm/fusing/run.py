@@ -222,6 +222,10 @@ def _guess(guess: np.ndarray, size: tuple[int, int], model: Model) -> Tensor:
     guess = np.asarray(guess)
     if guess.shape != size:
         raise InputError(f"the first guess has the shape {guess.shape}, the sources {size}")
+    if not np.isfinite(guess).all():
+        raise InputError(
+            "the first guess has values that are NaN or infinite; those of Fusion.picture have none"
+        )
     return _padded(guess, model)
 
 

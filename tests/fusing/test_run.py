@@ -169,6 +169,8 @@ def test_a_first_guess_can_be_given(toy):
     assert not np.array_equal(fuser(a, b, first_guess=np.zeros((5, 6))).image, own)
     with pytest.raises(DdfmError, match=r"first guess has the shape \(6, 5\)"):
         fuser(a, b, first_guess=np.zeros((6, 5)))
+    with pytest.raises(DdfmError, match="first guess has values that are NaN"):
+        fuser(a, b, first_guess=np.full((5, 6), np.nan))
 
 
 def test_a_first_guess_is_a_keyword_of_fuse_and_refused_where_it_does_nothing(toy):
