@@ -126,8 +126,9 @@ def deep_samples(image: ImageFile.ImageFile) -> np.ndarray:
     image.fp.seek(0)
     file = import_module(package).open_heif(image.fp, convert_hdr_to_8bit=False, hdr_to_16bit=False)
     white = 2 ** heic_depth(image) - 1
-    samples = np.asarray(file[image.tell()]).astype(np.uint32)
-    return (samples * 65535 // white).astype(np.uint16)
+    of_16_bits = (np.arange(white + 1) * 65535 // white).astype(np.uint16)
+    samples: np.ndarray = of_16_bits[np.asarray(file[image.tell()])]
+    return samples
 
 
 def _kind_of(head: bytes) -> _Kind | None:
