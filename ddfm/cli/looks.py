@@ -40,7 +40,8 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
         full = "--range-a full keeps all 16 bits"
         yield f"            {low:g} to {high:g} become black and white; {full}"
     if looked["no_data"]:
-        yield f"  no data   {100 * looked['no_data']:.2g} % of the pixels, which are ignored"
+        share = min(100 * looked["no_data"], 99)  # never all; 99.9 would be 1e+02
+        yield f"  no data   {share:.2g} % of the pixels, which are ignored"
     if looked["thermal"] == "false colours":
         if not ours:  # the scale of an uncertainty looks the same
             yield "  thermal   seems to be temperatures in false colours, without their values"

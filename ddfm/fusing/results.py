@@ -99,7 +99,7 @@ def _of_gaps(picture: Picture) -> Iterator[str]:
             has = f"the no-data value in a TIFF, and {has} in other files"
         elif picture.dtype.kind == "f":
             has = f"NaN in a TIFF, and {has} in other files"
-        share = f"{100 * gaps.mean():.2g} %"
+        share = f"{min(100 * gaps.mean(), 99):.2g} %"  # never all; 99.9 would be 1e+02
         what = "have no data in any source, or belong to its frame"
         yield f"{share} of the pixels {what}; there, the result has {has}"
 

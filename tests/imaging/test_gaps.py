@@ -133,6 +133,13 @@ def test_made_up_values_in_an_integer_result_are_warned_of():
     assert fusion.image.dtype == np.uint8
 
 
+def test_a_share_of_nearly_all_pixels_is_a_plain_number():
+    gaps = np.arange(SEEN.size).reshape(SEEN.shape) > 0
+    hidden = np.ma.masked_array(SEEN, gaps)
+    with pytest.warns(DdfmWarning, match=r"^99 % of the pixels have no data"):
+        ddfm.fuse(hidden, hidden.copy(), prior="gaussian", steps=1)
+
+
 def test_the_warning_names_the_nodata_value_of_a_geotiff(tmp_path):
     pair = [geotiff(tmp_path / name) for name in ("a.tif", "b.tif")]
     with pytest.warns(DdfmWarning, match="has the no-data value in a TIFF, and made-up"):
