@@ -273,3 +273,5 @@ def test_coordinates_that_place_two_pictures_apart_cause_a_warning():
     assert "place them 100 px apart" in warning
     elsewhere = placed(blank, coarser, {KEYS: Entry.of(SHORT, 1, 1, 0, 0)})
     assert not registered((elsewhere, placed(blank, here))).warnings
+    damaged = np.diag([np.nan, 1e308, 0, 1])
+    assert not registered((placed(blank, here), placed(blank, damaged))).warnings

@@ -72,6 +72,7 @@ class Geo:
         """The position of the same field, border to border, at another size."""
         return self.on_grid(np.diag([to[1] / of[1], to[0] / of[0], 1.0]))
 
+    @np.errstate(over="ignore", invalid="ignore")  # a damaged file may hold any numbers
     def apart(self, other: Geo, size: Size) -> float:
         """How far apart two positions place the corners of a grid, in pixels; at most, of all four.
 
