@@ -234,7 +234,10 @@ def test_a_folder_reports_them_once(tmp_path, pair):
             (tmp_path / folder / f"{k}{source.suffix}").write_bytes(source.read_bytes())
     result = ddfm_run("fuse", tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "out", *FAST)
     lines = [line for line in result.stderr.splitlines() if "Artist" in line]
-    assert lines == ["kept from the sources: Artist; strip=True (--strip) leaves it out"]
+    kept = (
+        "kept from the sources: Artist (in 0.png, 1.png, 2.png); strip=True (--strip) leaves it out"
+    )
+    assert lines == [kept]
     alone = made(
         [tmp_path / f for f in ("ir/1.png", "vis/1.jpg")], tmp_path / "alone.png", "--seed", 3407
     )

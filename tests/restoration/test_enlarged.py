@@ -44,7 +44,7 @@ def test_the_original_size_is_found(way, times):
 def test_the_original_size_is_found_after_an_enlargement_by_opencv():
     cv2 = pytest.importorskip("cv2")
     small = example("olinda_infrared")[:240, :320]
-    wide = cv2.resize(small, (800, 600), interpolation=cv2.INTER_CUBIC)
+    wide = cv2.resize(small, (960, 720), interpolation=cv2.INTER_CUBIC)
     assert find_coarse(levels(wide)) == (240, 320)
 
 

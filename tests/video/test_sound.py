@@ -63,7 +63,7 @@ def test_a_completed_video_declares_its_rate(tmp_path, frames, suffix, rate):
             for _ in range(frames):
                 video.write(ddfm.read_image(np.zeros((48, 64), np.uint8)), "")
             video.finish()
-    complete(silent, silent, "a comment")
+    complete(silent, silent, "a comment", None)
     with av.open(str(silent)) as found:
         pictures = found.streams.video[0]
         assert float(pictures.average_rate) == pytest.approx(float(rate), rel=1e-3)
