@@ -243,7 +243,8 @@ class _Run:
         settings = possible_settings(fuser, self.opening) if fuser.config.finds_common else None
         if settings is None:
             return fuser.config.transform
-        return recorded_transform(self.out, settings, len(self.pairing.pairs[0].files))
+        pairs = {pair.name: len(pair.files) for pair in self.pairing.pairs}  # of all shards
+        return recorded_transform(self.out, settings, pairs)
 
     def _aligned(self, fuser: Fuser) -> Fuser:
         """The fuser, with the transform that all pairs share if it aligns them once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,18 +85,20 @@ def possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry] 
     return some if len(some) == len(found) else None
 
 
-def recorded_transform(folder: Path, settings: Sequence[Entry], number: int) -> Any:
+def recorded_transform(folder: Path, settings: Sequence[Entry], pairs: Mapping[str, int]) -> Any:
     """The transform that results in a folder share, from its manifests; None if they have none.
 
     Args:
         settings: the settings that these results may have, without the transform.
-        number: how many files each result is made of.
+        pairs: the number of files of each result, by the result's name without suffix. Other
+            results, which may be of another camera, do not count.
     """
     without = [as_json(some) | {"transform": None} for some in settings]
     for entry in entries_in(folder):
         found, sources = entry.get("settings"), entry.get("sources")
         if not isinstance(found, dict) or not isinstance(sources, list):
             continue
+        number = pairs.get(Path(entry["output"]).stem)
         if found | {"transform": None} in without and len(sources) == number:
             return found.get("transform")
     return None

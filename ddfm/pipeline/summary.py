@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from warnings import warn
@@ -30,6 +30,10 @@ class Outcome:
     def __str__(self) -> str:
         text = self.error or "; ".join(self.warnings)
         return f"{self.output}: {self.status}" + (f": {text}" if text else "")
+
+    def without_its_name(self, warning: str) -> str:
+        """A warning without the name of the pair, to compare it with those of others."""
+        return warning.replace(self.output.stem, "")
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -73,6 +77,7 @@ class Summary:
                 "output": str(one.output),
                 "status": one.status,
                 **({"error": one.error} if one.error else {}),
+                **({"warnings": list(one.warnings)} if one.warnings else {}),
                 **({"corrected": list(one.corrected)} if one.corrected else {}),
                 **({"kept": list(one.kept)} if one.kept else {}),
             }
@@ -87,17 +92,26 @@ class Summary:
             "seconds": round(self.seconds, 3),
         }
 
-    def _with(self, kept: str) -> str:
-        """The names of the results that hold this; of many, the first ones."""
-        names = [outcome.output.name for outcome in self.outcomes if kept in outcome.kept]
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        return ", ".join(names[:SHOWN]) + more
+    def _of_each(self) -> Iterator[str]:
+        """A line for each outcome that failed or has warnings; one warning of many stands once."""
+        alike: dict[str, list[Outcome]] = {}
+        for one in self.outcomes:
+            for warning in one.warnings:
+                alike.setdefault(one.without_its_name(warning), []).append(one)
+        for one in self.outcomes:
+            texts = []
+            for warning in one.warnings:
+                first, *others = alike[one.without_its_name(warning)]
+                if first is one:
+                    texts.append(warning + (f" (likewise {_names(others)})" if others else ""))
+            if texts or one.status == "failed":
+                yield str(replace(one, warnings=tuple(texts)))
 
     def __str__(self) -> str:
-        lines = [str(o) for o in self.outcomes if o.warnings or o.status == "failed"]
-        lines += self.pairing.leftovers()
+        lines = [*self._of_each(), *self.pairing.leftovers()]
         if kept := dict.fromkeys(each for outcome in self.outcomes for each in outcome.kept):
-            lines.append(note_of_kept(f"{each} (in {self._with(each)})" for each in kept))
+            of = {each: _names([o for o in self.outcomes if each in o.kept]) for each in kept}
+            lines.append(note_of_kept(f"{each} (in {names})" for each, names in of.items()))
         if corrected := Counter(each for outcome in self.outcomes for each in outcome.corrected):
             counted = [f"{kind} in {count}" for kind, count in corrected.most_common()]
             fused = len(self.of("fused"))
@@ -106,3 +120,10 @@ class Summary:
         counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
         what = ", ".join(counts + self.pairing.counts()) or "nothing to do"
         return "\n".join([*lines, f"{what} in {self.seconds:.1f} s"])
+
+
+def _names(outcomes: Sequence[Outcome]) -> str:
+    """The names of results; of many, the first ones."""
+    names = [outcome.output.name for outcome in outcomes]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

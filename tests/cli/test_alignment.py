@@ -209,6 +209,18 @@ def test_a_continued_folder_keeps_its_transform(pair, tmp_path, monkeypatch, opt
     assert transforms_in(out)["x.png"] != first
 
 
+def test_results_of_other_pairs_in_a_folder_do_not_tell_the_transform(pair, tmp_path):
+    """They may be of another camera."""
+    run = ("fuse", *(path.parent for path in pair), "-o", tmp_path / "out", "--align", "once")
+    assert ddfm_run(*run, *FAST).exit_code == 0
+    with_another_offset(pair, "y.png")
+    for path in pair:
+        path.unlink()
+    assert ddfm_run(*run, *FAST).exit_code == 0
+    of_x, of_y = (transforms_in(tmp_path / "out")[name] for name in ("x.png", "y.png"))
+    assert of_x is not None and of_y is not None and of_x != of_y
+
+
 def test_a_result_of_a_folder_is_made_again_from_its_pair(pair, tmp_path):
     out, again, fast = tmp_path / "out", tmp_path / "again.png", ("--device", "cpu", "--steps", "1")
     folders = [path.parent for path in pair]

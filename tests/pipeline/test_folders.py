@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -337,6 +338,22 @@ def test_a_run_killed_right_after_a_move_is_resumed(tmp_path, fuser, monkeypatch
     assert done > 0
     summary = fuse_folders(ir, vis, out, fuser)
     assert [o.status for o in summary.outcomes] == ["skipped"] * done + ["fused"] * (2 - done)
+
+
+def test_a_warning_about_many_pairs_stands_once_in_the_summary():
+    outcomes = [
+        Outcome(Path("out", f"{k}.png"), "fused", warnings=(f"MRI/{k}.png seems medical",))
+        for k in range(6)
+    ]
+    outcomes[3] = Outcome(Path("out", "3.png"), "failed", "damaged")
+    outcomes[5] = replace(outcomes[5], warnings=("too dark",))
+    assert str(Summary(outcomes)).splitlines()[:-1] == [
+        f"{Path('out', '0.png')}: fused: MRI/0.png seems medical (likewise 1.png, 2.png, 4.png)",
+        f"{Path('out', '3.png')}: failed: damaged",
+        f"{Path('out', '5.png')}: fused: too dark",
+    ]
+    of_each = [one.get("warnings") for one in Summary(outcomes).plain()["outcomes"]]
+    assert of_each[1] == ["MRI/1.png seems medical"] and of_each[3] is None
 
 
 def test_the_summary_names_results_with_personal_metadata():
