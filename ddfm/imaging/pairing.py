@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,13 +29,13 @@ from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import advice_for, is_dicom
 
 __all__ = [
-    "SHOWN",
     "WORDS",
     "Pair",
     "Pairing",
     "both_in_one",
     "find_pairs",
     "image_files",
+    "listed",
     "natural",
     "other_files",
 ]
@@ -118,9 +118,14 @@ class Pairing:
             groups[why].append(str(path))
         lines = []
         for why, paths in groups.items():
-            more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-            lines.append(f"left out, {why}: {', '.join(paths[:SHOWN])}{more}")
+            lines.append(f"left out, {why}: {listed(paths)}")
         return lines
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of files that have something in common; of many, the first ones."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def find_pairs(*folders: str | os.PathLike[str], pattern: str | None = None) -> Pairing:

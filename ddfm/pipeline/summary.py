@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any
 from warnings import warn
 
 from ddfm.imaging.metadata import note_of_kept
-from ddfm.imaging.pairing import SHOWN, Pairing
+from ddfm.imaging.pairing import Pairing, listed
 
 __all__ = ["Outcome", "Summary"]
 
@@ -32,8 +33,11 @@ class Outcome:
         return f"{self.output}: {self.status}" + (f": {text}" if text else "")
 
     def without_its_name(self, warning: str) -> str:
-        """A warning without the name of the pair, to compare it with those of others."""
-        return warning.replace(self.output.stem, "")
+        """A warning without the pair's name in those of its files, to compare it with others.
+
+        Numbers stay, of which the name of the pair may be a part.
+        """
+        return re.sub(re.escape(self.output.stem) + r"(?=\.[A-Za-z])", "", warning)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -124,6 +128,4 @@ class Summary:
 
 def _names(outcomes: Sequence[Outcome]) -> str:
     """The names of results; of many, the first ones."""
-    names = [outcome.output.name for outcome in outcomes]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return listed([outcome.output.name for outcome in outcomes])

@@ -340,6 +340,15 @@ def test_a_run_killed_right_after_a_move_is_resumed(tmp_path, fuser, monkeypatch
     assert [o.status for o in summary.outcomes] == ["skipped"] * done + ["fused"] * (2 - done)
 
 
+def test_warnings_that_differ_in_a_number_stay_apart():
+    """Though the number of the first pair is a part of its offset."""
+    outcomes = [
+        Outcome(Path("out", f"{k}.png"), "fused", warnings=(f"{k}.png is off by {px} px",))
+        for k, px in ((1, 12), (3, 2))
+    ]
+    assert str(Summary(outcomes)).splitlines()[:-1] == [str(outcome) for outcome in outcomes]
+
+
 def test_a_warning_about_many_pairs_stands_once_in_the_summary():
     outcomes = [
         Outcome(Path("out", f"{k}.png"), "fused", warnings=(f"MRI/{k}.png seems medical",))
