@@ -49,8 +49,6 @@ WITHOUT: dict[str, dict[str, Any]] = {  # a parameter: what removes its effect
     "theta: no targets": {"theta": 0.0},
     "spread, gains: no tone": {"gains": (1.0, 1.0)},
 }
-
-
 GRAIN = "grain counts like texture"
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "disk_explained",
     "is_out_of_memory",
     "one_line",
+    "percent",
     "printable",
     "short",
     "unknown",
@@ -115,6 +116,11 @@ def one_line(error: BaseException) -> str:
     """The text of any exception on one line of limited length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def percent(share: float) -> str:
+    """A share that is not all, for use in a message: at most 99 %, as 99.9 would be 1e+02."""
+    return f"{min(100 * share, 99):.2g} %"
 
 
 def short(value: object) -> str:

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ddfm.errors import percent
+
 __all__ = ["lines_about"]
 
 Looked = Mapping[str, Any]  # what `describe` returns
@@ -40,8 +42,7 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
         full = "--range-a full keeps all 16 bits"
         yield f"            {low:g} to {high:g} become black and white; {full}"
     if looked["no_data"]:
-        share = min(100 * looked["no_data"], 99)  # never all; 99.9 would be 1e+02
-        yield f"  no data   {share:.2g} % of the pixels, which are ignored"
+        yield f"  no data   {percent(looked['no_data'])} of the pixels, which are ignored"
     if looked["thermal"] == "false colours":
         if not ours:  # the scale of an uncertainty looks the same
             yield "  thermal   seems to be temperatures in false colours, without their values"

@@ -11,6 +11,7 @@ from torch import Tensor
 from ddfm.config import MIXED
 from ddfm.diffusion.observed import Observed
 from ddfm.diffusion.watch import Watch
+from ddfm.errors import percent
 from ddfm.fusing.run import Run
 from ddfm.imaging.inherited import in_color, with_metadata
 from ddfm.imaging.picture import Picture
@@ -99,9 +100,8 @@ def _of_gaps(picture: Picture) -> Iterator[str]:
             has = f"the no-data value in a TIFF, and {has} in other files"
         elif picture.dtype.kind == "f":
             has = f"NaN in a TIFF, and {has} in other files"
-        share = f"{min(100 * gaps.mean(), 99):.2g} %"  # never all; 99.9 would be 1e+02
         what = "have no data in any source, or belong to its frame"
-        yield f"{share} of the pixels {what}; there, the result has {has}"
+        yield f"{percent(gaps.mean())} of the pixels {what}; there, the result has {has}"
 
 
 def _about(group: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
