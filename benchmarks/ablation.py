@@ -7,7 +7,8 @@ only the pairs on which settings may be chosen are used, unless --split says oth
 
 Without --noise: the six metrics of the published tables, and for infrared and visible what is kept
 of targets and lights, with a row for each parameter of docs/algorithm.md. With --noise: how close
-the fusion of noisy sources comes to the fusion of clean ones, in PSNR and SSIM.
+the fusion of noisy sources comes to the fusion of clean ones, in PSNR and SSIM, also without the
+prior in the loop (lam), where it only removes the noise of the sources beforehand.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ WITHOUT: dict[str, dict[str, Any]] = {  # a parameter: what removes its effect
     "spread, gains: no tone": {"gains": (1.0, 1.0)},
 }
 GRAIN = "grain counts like texture"
+BEFORE = "lam: the prior removes noise before the loop, and has no part in it"
 
 
 def no_prior() -> FunctionPrior:
@@ -112,7 +114,9 @@ def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float | None)
                 rows[GRAIN] = metrics_of(fusers["default"], sources, GRAIN, columns)
             print_table(f"{folder.name}, {len(sources)} pairs", columns, rows)
         else:
-            rows = {n: _robustness(f, sources, noise, n) for n, f in priors(dataset.task).items()}
+            fusers = priors(dataset.task)
+            fusers[BEFORE] = Fuser(task=dataset.task, options={"lam": 0.0})
+            rows = {n: _robustness(f, sources, noise, n) for n, f in fusers.items()}
             print_table(f"{folder.name}, noise {noise:g}", ("PSNR", "SSIM"), rows)
 
 
