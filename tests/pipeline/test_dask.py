@@ -127,7 +127,7 @@ def test_a_cluster_that_is_lost_ends_the_run_with_one_line(tmp_path, folders, ca
     try:
         engine = OnDask(scheduler.address)
         with (
-            dask.config.set({"distributed.comm.timeouts.connect": "3s"}),
+            dask.config.set({"distributed.comm.timeouts.connect": "10s"}),
             pytest.warns(DdfmWarning, match="has no workers yet; waiting for the first"),
             pytest.raises(HostError, match="the connection to the Dask cluster was lost"),
         ):
