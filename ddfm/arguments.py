@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -79,7 +79,7 @@ def text(name: str, value: Any) -> str:
     return value
 
 
-def one_of(name: str, value: Any, known: Sequence[str], kind: str | None = None) -> str:
+def one_of(name: str, value: Any, known: Collection[str], kind: str | None = None) -> str:
     """A word that must be known; `kind` is what error messages call it, if not `name`."""
     if text(name, value) not in known:
         raise unknown(kind or name, value, known)

@@ -142,7 +142,8 @@ def _page_of(path: Path) -> str | None:
         return OUTSIDE[name]
     if name == "README.md":
         return "index.md"
-    if path.parent == ROOT / "examples" and path.suffix == ".py":
+    examples = ROOT / "examples"
+    if path == examples or (path.parent == examples and path.suffix == ".py"):
         return "gallery.md"
     return name.removeprefix("docs/") if name.startswith("docs/") and path.is_file() else None
 

@@ -20,9 +20,9 @@ import ddfm
 import ddfm.metrics
 from ddfm.volumes import Volume
 from flir_files import flir_jpeg
+from image_files import folders_of_noise
 
-RNG = np.random.default_rng(0)
-GREY, OTHER = (RNG.integers(0, 256, (16, 16), np.uint8) for _ in range(2))
+GREY, OTHER = np.random.default_rng(0).integers(0, 256, (2, 16, 16), np.uint8)
 QUICK: dict[str, Any] = {"likelihood": "paper", "steps": 1, "device": "cpu"}
 
 
@@ -80,15 +80,11 @@ WRONG: dict[str, Any] = {
 def folder(tmp_path_factory) -> Path:
     """One of everything that a path can lead to."""
     folder = tmp_path_factory.mktemp("misuse")
-    for name in ("ir", "vi"):
-        (folder / name).mkdir()
-        for k in range(2):
-            Image.fromarray(RNG.integers(0, 256, (16, 16), np.uint8)).save(
-                folder / name / f"{k}.png"
-            )
+    folders_of_noise(folder, range(2), (16, 16), ("ir", "vi"))
     (folder / "flir").mkdir()
-    raw = 17000 + RNG.integers(0, 500, (12, 16)).astype(np.uint16)
-    photograph = RNG.integers(0, 256, (24, 32, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    raw = 17000 + rng.integers(0, 500, (12, 16)).astype(np.uint16)
+    photograph = rng.integers(0, 256, (24, 32, 3), np.uint8)
     (folder / "flir" / "a.jpg").write_bytes(flir_jpeg(raw, photograph, (1.0, 0, 0)))
     return folder
 
@@ -105,7 +101,7 @@ def calls(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         return folder / "out" / f"{next(number)}{name}"
 
     (folder / "out").mkdir(exist_ok=True)
-    block = RNG.random((6, 5, 4)).astype(np.float32)
+    block = np.random.default_rng(0).random((6, 5, 4)).astype(np.float32)
     one, other = (Volume(x, np.eye(4)) for x in (block, block[::-1].copy()))
     films: dict[str, Any] = {"a": folder / "ir", "b": folder / "vi"}
     made: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {

@@ -23,7 +23,6 @@ import click
 from ddfm.cli.bench import bench
 from ddfm.cli.cite import cite
 from ddfm.cli.defaults import read_defaults
-from ddfm.cli.dmfuse import train_dmfuse
 from ddfm.cli.export import export
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
@@ -34,7 +33,7 @@ from ddfm.cli.priors import priors
 from ddfm.cli.process import prepare
 from ddfm.cli.serve import serve
 from ddfm.cli.status import status_shown
-from ddfm.cli.train import train_prior
+from ddfm.cli.training import train_dmfuse, train_prior
 from ddfm.cli.volume import volume
 from ddfm.cli.web import web
 from ddfm.cli.writing import say

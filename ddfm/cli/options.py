@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ddfm.storage.manifest import Shard
 
 __all__ = [
+    "Command",
     "all_of",
     "checked",
     "device_option",

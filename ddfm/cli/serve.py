@@ -111,8 +111,8 @@ def serve(
         hosts=LOCAL if host in LOCAL else ("*",),
         limits=Limits(queue, round(max_upload * 1e6), seconds),
     )
-    os.environ[SETTINGS] = json.dumps(asdict(service))
     port = free_port(host, port)
+    os.environ[SETTINGS] = json.dumps(asdict(service))
     say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ (once the prior is loaded)")
     uvicorn.run(
         "ddfm.serve.app:from_environment",

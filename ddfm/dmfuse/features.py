@@ -15,8 +15,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ddfm.arguments import one_of
 from ddfm.diffusion.samplers import noised
-from ddfm.errors import InputError, unknown
+from ddfm.errors import InputError
 from ddfm.priors.prior import Prior
 
 __all__ = [
@@ -35,8 +36,7 @@ PERIOD = 128  # pixels after which the fixed noise repeats
 
 def noise_like(x: Tensor, noise: str, seeds: Sequence[int]) -> Tensor:
     """Standard normal noise for images (B, 1, H, W); random noise takes one seed per image."""
-    if noise not in NOISES:
-        raise unknown("noise", noise, NOISES)
+    one_of("noise", noise, NOISES)
     height, width = x.shape[-2:]
     if noise == "fixed":
         repeats = (height + PERIOD - 1) // PERIOD, (width + PERIOD - 1) // PERIOD

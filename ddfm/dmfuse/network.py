@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddfm.errors import unknown
+from ddfm.arguments import one_of
 from ddfm.numerics.exporting import exporting
 
 __all__ = ["OUTPUTS", "Head", "HeadConfig", "criss_cross"]
@@ -58,8 +58,7 @@ class HeadConfig:
     output: str = "blend"
 
     def __post_init__(self) -> None:
-        if self.output not in OUTPUTS:
-            raise unknown("output", self.output, OUTPUTS)
+        one_of("output", self.output, OUTPUTS)
         object.__setattr__(self, "channels", tuple(self.channels))
 
     @property

@@ -26,7 +26,7 @@ from ddfm.arguments import one_of
 from ddfm.config import TASKS, FusionConfig
 from ddfm.dmfuse.features import noise_like
 from ddfm.dmfuse.fuse import DMFuse
-from ddfm.errors import InputError, unknown
+from ddfm.errors import InputError
 from ddfm.export import GRAPHS
 from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.likelihood import make_likelihood
@@ -73,8 +73,7 @@ def make_graph(name: str, prior: Prior, task: str = TASK) -> Graph:
         raise InputError(
             f"the graph {name} does not depend on the task; only {', '.join(OF_TASKS)} do"
         )
-    if name not in GRAPHS:
-        raise unknown("graph", name, GRAPHS)
+    one_of("graph", name, GRAPHS)
     image = torch.linspace(0, 1, 96 * 128).view(1, 1, 96, 128)
     pair = {"a": image, "b": image.flip(-1)}
     config = FusionConfig().resolved(task)

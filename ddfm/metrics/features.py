@@ -30,8 +30,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddfm.arguments import by_annotation
-from ddfm.errors import InputError, unknown
+from ddfm.arguments import by_annotation, one_of
+from ddfm.errors import InputError
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 
 __all__ = ["fmi"]
@@ -72,8 +72,7 @@ def fmi(fused: ImageLike, *sources: ImageLike, feature: str = "pixel") -> float:
     metric based on mutual information of image features, Comput. Electr. Eng. 37, 2011; the
     windows are those of Haghighat and Razian, Fast-FMI, AICT 2014.
     """
-    if feature not in FEATURES:
-        raise unknown("feature", feature, FEATURES)
+    one_of("feature", feature, FEATURES)
     f, greys = pair_up(fused, *sources)
     if min(f.pixels.shape) < SIDE:
         raise InputError(f"FMI needs images of at least {SIDE}x{SIDE} pixels")

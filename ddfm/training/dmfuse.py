@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ddfm.arguments import a_seed, positive
+from ddfm.arguments import a_seed, one_of, positive
 from ddfm.dmfuse.features import NOISES, check_timesteps, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.dmfuse.weights import About, check_prior, load_head, save_head
-from ddfm.errors import InputError, unknown
+from ddfm.errors import InputError
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.writing import write_drawing
 from ddfm.numerics.device import fast_dtype
@@ -62,10 +62,8 @@ class Settings:
     save_every: int = 100
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise unknown("loss", self.loss, LOSSES)
-        if self.noise not in NOISES:
-            raise unknown("noise", self.noise, NOISES)
+        one_of("loss", self.loss, LOSSES)
+        one_of("noise", self.noise, NOISES)
         a_seed(self.seed)
         positive("lr", self.lr)
         if self.size < 32:

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddfm.errors import unknown
+from ddfm.arguments import one_of
 from ddfm.fuser import Fuser
 
 __all__ = ["LOSSES", "loss", "sobel", "ssim", "target"]
@@ -38,8 +38,7 @@ def target(kind: str) -> Target:
     """The function that computes u from i and v, (B, 1, H, W) in [0, 1]."""
     if kind == "published":
         return torch.maximum
-    if kind not in LOSSES:
-        raise unknown("loss", kind, LOSSES)
+    one_of("loss", kind, LOSSES)
     # Sources are fused with their noise: in use, noise is removed before the head sees them. So the
     # prior is never called, and any prior will do.
     fuser = Fuser("gaussian", task="ir-visible", tone="none", clean=float("inf"), look=False)
@@ -54,8 +53,7 @@ def target(kind: str) -> Target:
 
 def loss(f: Tensor, i: Tensor, v: Tensor, u: Tensor, kind: str = "distilled") -> Tensor:
     """The mean loss L of a batch."""
-    if kind not in LOSSES:
-        raise unknown("loss", kind, LOSSES)
+    one_of("loss", kind, LOSSES)
     if kind == "published":
         structure, gradient = _like_the_sources(f, i, v)
     else:

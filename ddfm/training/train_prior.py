@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddfm.arguments import a_seed, positive
-from ddfm.errors import InputError, one_line, unknown
+from ddfm.arguments import a_seed, one_of, positive
+from ddfm.errors import InputError, one_line
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
@@ -78,8 +78,7 @@ class Settings:
     network: UNetConfig = field(default_factory=lambda: SHIPPED)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise unknown("kind", self.kind, KINDS)
+        one_of("kind", self.kind, KINDS)
         a_seed(self.seed)
         positive("lr", self.lr)
         positive("adam_lr", self.adam_lr)

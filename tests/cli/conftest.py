@@ -14,3 +14,11 @@ def pair(tmp_path):
     for path in paths:
         Image.fromarray(rng.integers(0, 256, (16, 20), dtype=np.uint8)).save(path)
     return paths
+
+
+@pytest.fixture
+def out(tmp_path):
+    """The folder for results. A failed command has left nothing there."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder / "fused.png"

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from click.testing import Result
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
@@ -146,3 +148,59 @@ def test_invalid_seeds_are_refused(tmp_path, command):
         noise(tmp_path / folder / "1.png", 0, SIZE)
     run = [command, tmp_path, "--out", tmp_path.parent / "run", "--seed", -1]
     refused(ddfm_run(*run), "seed must be a whole number from 0")
+
+
+@posix
+def test_errors_of_a_real_process(pair, out, tmp_path):
+    done = shell('"$@"', "fuse", tmp_path / "nowhere.png", pair[1], "-o", out)
+    refused(done, "cannot read", "nowhere.png: there is no such file")
+
+
+def ending(error: BaseException, pair, out, monkeypatch) -> Result:
+    def fail(*arguments, **kwargs):
+        raise error
+
+    monkeypatch.setattr("ddfm.fuser.Fuser.__call__", fail)
+    return ddfm_run("fuse", *pair, "-o", out, *FAST)
+
+
+def test_an_interruption_ends_with_130(pair, out, monkeypatch):
+    result = ending(KeyboardInterrupt(), pair, out, monkeypatch)
+    assert result.exit_code == 130 and result.stderr.strip().endswith("ddfm: error: interrupted")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+    ids=["cuda", "cpu", "numpy"],
+)
+def test_out_of_memory_names_a_remedy(error, pair, out, monkeypatch):
+    refused(ending(error, pair, out, monkeypatch), "not enough memory", "--tile")
+
+
+def test_torch_raises_the_error_that_is_recognised():
+    """An allocation that always fails: nobody has 2^60 bytes."""
+    from ddfm.errors import is_out_of_memory
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**58)
+    assert is_out_of_memory(caught.value) and not is_out_of_memory(RuntimeError("shapes differ"))
+
+
+def test_bugs_of_ddfm_are_not_reported_as_user_errors(pair, out, monkeypatch):
+    result = ending(RuntimeError("shapes differ"), pair, out, monkeypatch)
+    assert isinstance(result.exception, RuntimeError) and "ddfm: error" not in result.output
+
+
+@posix
+def test_a_closed_pipe_causes_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head -0` would
+    command = [sys.executable, "-m", "ddfm", "priors", "list"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert (done.stderr, done.returncode) == ("", 141)

@@ -87,14 +87,12 @@ def dense(q, k, v):
 @pytest.mark.parametrize("at_once", [1, 200, 10**9])
 def test_criss_cross_is_dense_attention_behind_a_mask(size, at_once, monkeypatch):
     monkeypatch.setattr("ddfm.dmfuse.network.SCORES", at_once)
-    torch.manual_seed(0)
     q, k = (3 * torch.randn(2, 4, *size, dtype=torch.float64) for _ in range(2))
     v = torch.randn(2, 6, *size, dtype=torch.float64)
     assert torch.allclose(criss_cross(q, k, v), dense(q, k, v), atol=1e-12)
 
 
 def test_criss_cross_has_the_gradients_of_dense_attention():
-    torch.manual_seed(0)
     inputs = [torch.randn(1, 3, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     weights = torch.randn(1, 3, 5, 4, dtype=torch.float64)
     mine = torch.autograd.grad((criss_cross(*inputs) * weights).sum(), inputs)
@@ -106,7 +104,6 @@ def test_criss_cross_has_the_gradients_of_dense_attention():
 
 
 def test_attention_adds_nothing_at_first_and_mixes_the_sources_later():
-    torch.manual_seed(0)
     head = Head(HeadConfig((4, 6), patch=2))
     without = Head(HeadConfig((4, 6), patch=2, attention=False))
     without.load_state_dict(

@@ -7,6 +7,7 @@ the line `<!-- not run: why -->` before it.
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from importlib.util import find_spec
@@ -74,7 +75,8 @@ def clone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if python_of(p).strip()], ids=name_of)
-def test_python_snippets_run(page, clone):
+def test_python_snippets_run(page, clone, caplog):
+    caplog.set_level(logging.WARNING, "ddfm")  # a page changes it; pytest restores it
     exec(compile(python_of(page), str(page), "exec"), {"__name__": "snippet"})
 
 

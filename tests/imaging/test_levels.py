@@ -17,8 +17,7 @@ from ddfm.imaging.picture import from_array
 from ddfm.imaging.sources import read_sources
 from ddfm.video.denoising import CommonScale
 
-RNG = np.random.default_rng(0)
-SEEN = RNG.integers(0, 256, (40, 50), np.uint8)
+SEEN = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
 
 
 def centikelvin(low: int = 28_000, high: int = 31_000, size=(40, 50)) -> np.ndarray:

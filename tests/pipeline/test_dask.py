@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -108,18 +108,26 @@ class Alone:
 
     @property
     def address(self) -> str:
-        while not self.file.exists() or not self.file.read_text():
+        while self.process.poll() is None:
+            with suppress(FileNotFoundError, json.JSONDecodeError):  # not yet, or half of it
+                return json.loads(self.file.read_text())["address"]
             time.sleep(0.1)
-        return json.loads(self.file.read_text())["address"]
+        raise AssertionError("the scheduler has ended")
 
 
-def test_a_cluster_that_is_lost_ends_the_run_with_one_line(tmp_path, folders, caplog):
+def test_a_cluster_that_is_lost_ends_the_run_with_one_line(tmp_path, folders, caplog, monkeypatch):
     scheduler = Alone(tmp_path)
+    wait = distributed.Client.wait_for_workers
+
+    def lost(client, *count):
+        scheduler.process.kill()
+        return wait(client, *count)
+
+    monkeypatch.setattr(distributed.Client, "wait_for_workers", lost)
     try:
         engine = OnDask(scheduler.address)
-        threading.Timer(3, scheduler.process.kill).start()
         with (
-            dask.config.set({"distributed.comm.timeouts.connect": "3s"}),
+            dask.config.set({"distributed.comm.timeouts.connect": "10s"}),
             pytest.warns(DdfmWarning, match="has no workers yet; waiting for the first"),
             pytest.raises(HostError, match="the connection to the Dask cluster was lost"),
         ):

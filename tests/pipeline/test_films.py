@@ -1,10 +1,9 @@
-"""Films: no flicker, no trails, and files that are complete or absent."""
+"""Films: no flicker, levels that all frames share, and files that are complete or absent."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import struct
 import sys
 from functools import partial
 from pathlib import Path
@@ -17,42 +16,17 @@ from PIL import Image
 import ddfm
 from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError, DdfmWarning
-from ddfm.imaging.picture import from_array
 from ddfm.pipeline.films import fuse_frames, fuse_sequence
 from ddfm.storage.manifest import NAME
-from ddfm.video.denoising import CommonScale, TemporalDenoiser
 from ddfm.video.files import VideoReader
-from film_files import write_film
+from film_files import W, eight_bit, noisy, rms, scene, two_films, write_film
 from flir_files import flir_jpeg, kelvin_to_raw, raw_to_kelvin
 
-H, W = 48, 64
 FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
-
-
-def scene(seed: int = 0, low: float = 60, high: float = 180) -> np.ndarray:
-    """A smooth scene, with levels from low to high."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:H, :W]
-    a, b, c = rng.uniform(0.05, 0.15, 3)
-    waves = np.sin(a * x + seed) + np.cos(b * y) + np.sin(c * (x + y))
-    return low + (high - low) * (waves - waves.min()) / np.ptp(waves)
-
-
-def noisy(clean: np.ndarray, seed: int, sigma: float = 8) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(0, sigma, clean.shape)
-    return np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8)
-
-
-def eight_bit(values: np.ndarray) -> np.ndarray:
-    return np.rint(values).astype(np.uint8)
 
 
 def levels(fusion: ddfm.Fusion) -> np.ndarray:
     return 255 * fusion.picture.pixels[..., 0].astype(np.float64)
-
-
-def rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
 
 
 # --- no flicker ---------------------------------------------------------------------------------
@@ -142,37 +116,7 @@ def test_a_warm_start_begins_with_the_frame_before():
     assert rms(levels(cold[1]) - levels(warm[1])) > 1e-3
 
 
-# --- steadied sources ---------------------------------------------------------------------------
-
-
-def steadied(frames) -> list[np.ndarray]:
-    denoise = TemporalDenoiser()
-    return [255 * denoise(from_array(frame)).pixels.squeeze() for frame in frames]
-
-
-@pytest.mark.parametrize("sigma", [3, 12])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_noise_is_averaged_over_time(sigma, channels):
-    clean = np.dstack([scene(k) for k in range(channels)]).squeeze()
-    frames = [noisy(clean, k, sigma) for k in range(16)]
-    results = steadied(frames)
-    assert np.array_equal(results[0], frames[0])
-    assert rms(results[-1] - clean) < 0.45 * sigma
-
-
-def test_moving_objects_leave_no_trail():
-    """Neither the object nor what it uncovers is further from the truth than the frame's noise."""
-    y, x = np.mgrid[:H, :W]
-    frames, truths, places = [], [], []
-    for k in range(12):
-        place = np.hypot(y - H / 2, x - 5 * k) < 6
-        truths.append(np.where(place, 220.0, scene()))
-        places.append(place)
-        frames.append(noisy(truths[-1], k))
-    for k, result in enumerate(steadied(frames)):
-        lately = np.any(places[max(k - 3, 0) : k + 1], axis=0)
-        assert rms((result - truths[k])[lately]) < 1.15 * 8
-        assert abs(np.mean((result - truths[k])[lately])) < 3
+# --- levels -------------------------------------------------------------------------------------
 
 
 def test_black_stays_black_after_long_averaging(fuser):
@@ -186,29 +130,6 @@ def test_black_stays_black_after_long_averaging(fuser):
     assert max(black) == black[0] and black[-1] < 3
 
 
-def test_after_a_cut_no_earlier_frame_is_visible():
-    first = [noisy(scene(0), k) for k in range(6)]
-    second = [noisy(scene(3, 30, 230), k) for k in range(6, 16)]
-    results = steadied(first + second)
-    wrong = rms(second[0] - scene(3, 30, 230))
-    assert rms(results[6] - second[0]) < 2  # scenes that cross are equal somewhere
-    assert rms(results[6] - scene(3, 30, 230)) < 1.05 * wrong
-    assert rms(results[-1] - scene(3, 30, 230)) < 0.5 * wrong
-
-
-def test_a_black_beginning_does_not_affect_later_frames():
-    frames = [np.zeros((H, W), np.uint8)] * 3 + [noisy(scene(), k) for k in range(12)]
-    assert rms(steadied(frames)[-1] - scene()) < 0.45 * 8
-
-
-def test_frames_may_change_their_size_or_get_colours():
-    grey, color = noisy(scene(), 0), np.dstack([noisy(scene(k), k) for k in range(3)])
-    frames = [grey, color, grey, grey[:20]]
-    results = steadied(frames)
-    assert [r.shape for r in results] == [(H, W), (H, W, 3), (H, W, 3), (20, W)]
-    assert np.array_equal(results[1], color) and np.array_equal(results[3], grey[:20])
-
-
 def test_a_warning_about_every_frame_is_issued_once(tmp_path, fuser):
     """A film of a thousand frames would warn a thousand times of its different shape."""
     frames = []
@@ -220,26 +141,6 @@ def test_a_warning_about_every_frame_is_issued_once(tmp_path, fuser):
         list(fuse_frames(frames, fuser.with_config(resize="b")))
     (warning,) = [str(one.message) for one in caught if "stretched by 1.5" in str(one.message)]
     assert "ir_0.png: 16 x 24 pixels become 16 x 16" in warning
-
-
-def test_degrees_have_one_scale_in_all_frames():
-    """Otherwise, each frame would be scaled from its own coldest to its own hottest value."""
-    clean = scene(0, 10, 20)
-    hot = clean.copy()
-    hot[:10, :10] = 60
-    scale = CommonScale()
-    frames = [scale(from_array(degrees)) for degrees in (clean, hot, clean)]
-    assert frames[1].range == frames[2].range == (10, 60)
-    for frame, degrees in zip(frames, (clean, hot, clean), strict=True):
-        low, high = frame.range
-        assert np.allclose(low + frame.pixels[..., 0] * (high - low), degrees, atol=1e-4)
-    rng = np.random.default_rng(0)
-    scale, denoise = CommonScale(), TemporalDenoiser()
-    for k in range(12):
-        degrees = (hot if k == 8 else clean) + rng.normal(0, 0.3, clean.shape)
-        frame = denoise(scale(from_array(degrees)))
-    low, high = frame.range
-    assert rms(low + frame.pixels[..., 0] * (high - low) - clean) < 0.2
 
 
 def test_frames_of_a_thermal_camera_are_its_temperatures(tmp_path, fuser):
@@ -486,73 +387,7 @@ def av():
 
 @pytest.fixture
 def videos(tmp_path, av) -> tuple[Path, Path]:
-    frames = [[noisy(scene(seed), seed + k)[:20, :24] for k in range(4)] for seed in (0, 10)]
-    return (
-        write_film(tmp_path / "ir.mkv", frames[0]),
-        write_film(tmp_path / "vis.mp4", frames[1]),
-    )
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("shape", [(13, 17), (13, 17, 3), (1, 1)])
-def test_mkv_is_lossless(tmp_path, av, dtype, shape):
-    rng = np.random.default_rng(0)
-    top = np.iinfo(dtype).max
-    frames = [rng.integers(0, top, shape, dtype, endpoint=True) for _ in range(5)]
-    video = VideoReader(write_film(tmp_path / "x.mkv", frames, 30000 / 1001))
-    assert video.rate == pytest.approx(29.97, abs=1e-3)
-    pictures = list(video)
-    assert len(pictures) == 5
-    for picture, frame in zip(pictures, frames, strict=True):
-        assert picture.dtype == dtype
-        assert np.array_equal(
-            np.rint(picture.pixels * top).astype(dtype).squeeze(), frame.squeeze()
-        )
-
-
-def test_mkv_takes_colour_that_appears_later(tmp_path, av):
-    grey, color = np.full((8, 8), 90, np.uint8), np.full((8, 8, 3), (200, 30, 40), np.uint8)
-    pictures = list(VideoReader(write_film(tmp_path / "x.mkv", [grey, color, grey])))
-    assert [p.is_color for p in pictures] == [False, True, False]
-    assert np.array_equal(np.rint(pictures[1].pixels * 255), color)
-
-
-@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
-def test_h264_keeps_levels_and_colours(tmp_path, av, suffix):
-    colors = [(200, 30, 40), (20, 220, 60), (30, 40, 210), (250, 250, 250), (3, 3, 3)]
-    frames = [np.full((33, 41, 3), color, np.uint8) for color in colors]
-    video = VideoReader(write_film(tmp_path / f"x{suffix}", frames, 12.5))
-    pictures = list(video)
-    assert video.rate == 12.5 and video.count == len(pictures) == 5
-    for picture, color in zip(pictures, colors, strict=True):
-        assert picture.size == (34, 42)  # H.264 has even sides
-        assert np.abs(255 * picture.pixels - color).max() < 4
-    assert [p.is_color for p in pictures] == [True] * 3 + [False] * 2
-
-
-def test_videos_state_their_colour_matrix(tmp_path, av):
-    """The matrix from RGB to YCbCr is in the file, since players would guess it from the size."""
-    path = write_film(tmp_path / "x.mp4", [np.full((16, 16, 3), (200, 30, 40), np.uint8)])
-    with av.open(str(path)) as container:
-        context = container.streams.video[0].codec_context
-        assert (context.colorspace, context.color_range) == (1, 1)
-
-
-def test_a_film_in_portrait_format_is_read_upright(tmp_path, av):
-    """By the matrix of its track (ISO 14496-12, tkhd); this one turns the picture to the right."""
-    frame = np.zeros((16, 32), np.uint8)
-    frame[:8, :16] = 200  # top left
-    path = write_film(tmp_path / "x.mp4", [frame])
-    data = bytearray(path.read_bytes())
-    one = 1 << 16
-    unit = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
-    at = data.index(unit, data.index(b"tkhd"))
-    data[at : at + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 16 * one, 0, 1 << 30)
-    path.write_bytes(data)
-    (picture,) = VideoReader(path)
-    assert picture.size == (32, 16)
-    turned = 255 * picture.pixels[..., 0]
-    assert turned[:14, 10:].min() > 180 and turned[18:].max() < 20 and turned[:, :6].max() < 20
+    return two_films(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -634,41 +469,6 @@ def test_bad_videos_are_refused(tmp_path, fuser, videos, av):
     fails("there is no folder", out=tmp_path / "none" / "x.mp4")
     (tmp_path / "folder.mp4").mkdir()
     fails("it is a folder", out=tmp_path / "folder.mp4")
-
-
-def test_a_list_of_other_files_is_not_followed(tmp_path, av, videos):
-    """FFmpeg would open what a playlist names."""
-    playlist = tmp_path / "list.mp4"
-    segment = videos[1].name
-    playlist.write_text(
-        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{segment}\n#EXT-X-ENDLIST\n"
-    )
-    with pytest.raises(DdfmError, match="is not a video"):
-        VideoReader(playlist)
-    playlist.write_text(f"ffconcat version 1.0\nfile {segment}\n")
-    with pytest.raises(DdfmError, match="is not a video"):
-        VideoReader(playlist)
-
-
-def test_damaged_videos_end_in_one_line_or_in_fewer_frames(tmp_path, videos):
-    rng = np.random.default_rng(0)
-    for path in videos:
-        data = path.read_bytes()
-        for _ in range(30):
-            changed = bytearray(data)
-            for at in rng.integers(0, len(data), 8):
-                changed[at] = rng.integers(256)
-            bad = tmp_path / f"bad{path.suffix}"
-            bad.write_bytes(changed)
-            try:
-                assert len(list(VideoReader(bad))) <= 10
-            except DdfmError as error:
-                assert "\n" not in str(error) and str(bad) in str(error)
-
-
-def test_frames_of_a_video_have_one_size(tmp_path, av):
-    with pytest.raises(DdfmError, match="frame 1 has 8 x 9 pixels, and those before it 8 x 8"):
-        write_film(tmp_path / "x.mkv", [np.zeros((8, 8), np.uint8), np.zeros((9, 8), np.uint8)])
 
 
 def test_a_missing_package_names_its_extra(tmp_path, fuser, folders, monkeypatch):

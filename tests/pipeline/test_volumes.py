@@ -1,4 +1,4 @@
-"""Volumes: the positions of voxels, resampling onto another grid, and fusion."""
+"""Volumes are fused slice by slice, continue after an interrupt, and may be moved."""
 
 from __future__ import annotations
 
@@ -11,192 +11,21 @@ from PIL import Image
 import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.errors import DdfmError
-from ddfm.imaging.colormaps import COLORMAPS, colored
+from ddfm.imaging.colormaps import colored
 from ddfm.pipeline.slices import kept_slices
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.registration.space_files import write_space_transform
-from ddfm.volumes import Volume, montage, read_volume, resampled, write_volume
-from ddfm.volumes.intensity import find_window, scaled
-from ddfm.volumes.volume import find_axis, slices
+from ddfm.volumes import Volume, montage, read_volume, write_volume
+from ddfm.volumes.intensity import scaled
+from ddfm.volumes.volume import slices
+from grids import head, turned
 
-nibabel = pytest.importorskip("nibabel")
+pytest.importorskip("nibabel")
 
 
 @pytest.fixture(scope="module")
 def fuser() -> ddfm.Fuser:
     return ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")
-
-
-def turned(spacing=(1.0, 1.0, 1.0), degrees=(0.0, 0.0, 0.0), origin=(0.0, 0.0, 0.0)) -> np.ndarray:
-    """An affine of some spacing, turned about each axis."""
-    affine = np.eye(4)
-    rotation = np.eye(3)
-    for axis, angle in enumerate(np.radians(degrees)):
-        c, s = np.cos(angle), np.sin(angle)
-        one = np.eye(3)
-        others = [k for k in range(3) if k != axis]
-        one[np.ix_(others, others)] = [[c, -s], [s, c]]
-        rotation = rotation @ one
-    affine[:3, :3] = rotation * spacing
-    affine[:3, 3] = origin
-    return affine
-
-
-def at(affine: np.ndarray, shape: tuple[int, ...], field) -> np.ndarray:
-    """A linear field of the patient's space, at the voxels of a grid."""
-    i = np.indices(shape).reshape(3, -1)
-    x, y, z = affine[:3, :3] @ i + affine[:3, 3:]
-    return field(x, y, z).reshape(shape).astype(np.float32)
-
-
-def linear(x, y, z):
-    return 0.3 * x - 0.5 * y + 0.2 * z + 7
-
-
-ORIENTATIONS = [("RAS", (1, 2, 3)), ("LPS", (-1, -2, 3)), ("PIR", (-2, -3, 1)), ("ASL", (2, 3, -1))]
-
-
-@pytest.mark.parametrize(("code", "axes"), ORIENTATIONS)
-@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
-def test_slices_look_as_on_a_light_box(code, axes, plane):
-    """Up is the head (the front in axial slices), left is the patient's right (or front)."""
-    affine = np.zeros((4, 4))
-    for index, axis in enumerate(axes):
-        affine[abs(axis) - 1, index] = np.sign(axis) * (1 + index)
-    affine[3, 3] = 1
-    assert "".join(nibabel.aff2axcodes(affine)) == code
-    shape = (3, 4, 5)
-    volume = Volume(np.zeros(shape, np.float32), affine)
-    axis = find_axis(volume, plane)
-    right, front, head = (
-        slices(at(affine, shape, lambda *p, w=w: p[w]), affine, axis) for w in range(3)
-    )
-    along, rows, columns = {
-        "axial": (head, -front, -right),
-        "coronal": (front, -head, -right),
-        "sagittal": (right, -head, -front),
-    }[plane]
-    assert (np.diff(along, axis=0) > 0).all()
-    assert (np.diff(rows, axis=1) > 0).all()
-    assert (np.diff(columns, axis=2) > 0).all()
-
-
-def test_slices_are_a_view_that_can_be_written_to():
-    values = np.zeros((3, 4, 5))
-    slices(values, np.diag([-1, 1, 2, 1]), 2)[4, 0, 0] = 1
-    assert values[2, 3, 4] == 0 and values.sum() == 1 and values[0, 3, 4] == 1
-
-
-def test_the_default_axis_is_that_of_the_thick_slices():
-    zeros = np.zeros((3, 4, 5), np.float32)
-    assert find_axis(Volume(zeros, np.diag([1, 5, 1, 1]))) == 1
-    assert find_axis(Volume(zeros, np.diag([1, 1, 1, 1]))) == 2
-    assert find_axis(Volume(zeros, np.eye(4)[[1, 2, 0, 3]])) == 0  # index 0 goes to the head
-    assert find_axis(Volume(zeros, np.eye(4)), "1") == 1
-    with pytest.raises(DdfmError, match="unknown axis 'axal'; did you mean axial"):
-        find_axis(Volume(zeros, np.eye(4)), "axal")
-
-
-def test_a_linear_field_is_resampled_without_error():
-    """Linear interpolation (and smoothing by a symmetric kernel) keeps it, whatever the grids."""
-    a = turned((1.1, 0.9, 2.0), (10, -20, 30), (-3, 2, 1))
-    b = turned((0.8, 1.3, 1.5), (-15, 5, 40))
-    b[:3, 3] = (a @ [6, 5, 4, 1] - b @ [30, 30, 30, 1])[:3]  # centre on centre
-    grid = Volume(np.zeros((12, 11, 9), np.float32), a)
-    volume = Volume(at(b, (60, 60, 60), linear), b)
-    result = resampled(volume, grid)
-    np.testing.assert_allclose(result.values, at(a, grid.shape, linear), atol=2e-4)
-    np.testing.assert_array_equal(result.affine, a)
-
-
-def test_a_gaussian_blob_keeps_its_place():
-    def blob(x, y, z):
-        return np.exp(-((x - 8) ** 2 + (y - 9) ** 2 + (z - 10) ** 2) / (2 * 4**2))
-
-    fine = turned((0.5, 0.5, 0.5), (0, 0, 45), (5, -10, 0))
-    grid = Volume(np.zeros((20, 20, 12), np.float32), turned((1, 1, 2)))
-    result = resampled(Volume(at(fine, (50, 50, 44), blob), fine), grid)
-    inside = result.values > 0
-    # Smoothing by (2 - 1) / 2 ... / 0.5 mm voxels widens it a little; its place does not change.
-    np.testing.assert_allclose(
-        result.values[inside], at(grid.affine, grid.shape, blob)[inside], atol=0.08
-    )
-    peak = np.unravel_index(result.values.argmax(), grid.shape)
-    assert peak == (8, 9, 5)
-
-
-def test_a_shift_by_whole_voxels_moves_voxels():
-    values = np.random.default_rng(0).random((6, 7, 8)).astype(np.float32)
-    shifted = turned(origin=(2, -1, 3))
-    result = resampled(
-        Volume(values, shifted), Volume(np.zeros((6, 7, 8), np.float32), np.eye(4)), -5
-    )
-    np.testing.assert_allclose(result.values[2:, :6, 3:], values[:4, 1:, :5], atol=1e-6)
-    assert (result.values[:2] == -5).all() and (result.values[:, 6] == -5).all()
-    assert (result.values[..., :3] == -5).all()
-
-
-@pytest.mark.parametrize("spacing", [(1e-3, 1e-3, 1e-3), (1, 1, 1e7), (1e-8, 1, 1)])
-def test_extreme_spacing_costs_neither_time_nor_memory(tmp_path, spacing):
-    """Otherwise, smoothing or drawing would need as many voxels as fit into one spacing."""
-    strange = Volume(np.arange(60, dtype=np.float32).reshape(3, 4, 5), turned(spacing))
-    grid = Volume(np.ones((6, 7, 8), np.float32), np.eye(4))
-    assert 0 <= resampled(strange, grid).values.min() <= resampled(strange, grid).values.max() < 60
-    assert (resampled(grid, strange).values == 1).all()
-    montage([strange], tmp_path / "a.png", count=2)
-    with Image.open(tmp_path / "a.png") as image:
-        assert max(image.size) < 1000
-
-
-@pytest.mark.parametrize(
-    ("affine", "message"),
-    [
-        (np.diag([1e30, 1, 1, 1]), "is invalid"),
-        (np.diag([0, 1, 1, 1]), "is invalid: voxels are 0, 1, 1 mm apart"),
-        (turned(origin=(0, 1e40, 0)), "the first lies at 0, 1e.40, 0"),
-        (np.diag([1, np.inf, 1, 1]), "not a 4 x 4 matrix of numbers"),
-        (np.eye(4) + 1e7 * np.eye(4)[0][:, None] * np.eye(4)[1], "onto a plane"),
-    ],
-)
-def test_invalid_affines_are_refused(affine, message):
-    with pytest.raises(DdfmError, match=message):
-        Volume(np.zeros((2, 3, 4), np.float32), affine, "a volume")
-
-
-def test_fine_stripes_are_not_aliased():
-    """Stripes of 2 voxels on a grid of 3: aliased they would become stripes of 6."""
-    values = np.zeros((60, 4, 4), np.float32)
-    values[::2] = 1
-    grid = Volume(np.zeros((20, 4, 4), np.float32), turned((3, 1, 1), origin=(0.5, 0, 0)))
-    result = resampled(Volume(values, np.eye(4)), grid).values[2:-2]
-    assert np.ptp(result) < 0.1 and abs(result.mean() - 0.5) < 0.02
-
-
-def test_equal_grids_need_no_resampling():
-    volume = Volume(np.zeros((3, 3, 3), np.float32), np.eye(4))
-    assert resampled(volume, Volume(np.ones((3, 3, 3), np.float32), np.eye(4) + 1e-9)) is volume
-
-
-def test_volumes_that_do_not_overlap_are_refused():
-    zeros = np.zeros((3, 3, 3), np.float32)
-    far = Volume(zeros, turned(origin=(100, 0, 0)), "ct")
-    with pytest.raises(DdfmError, match="ct and mri do not overlap"):
-        resampled(far, Volume(zeros, np.eye(4), "mri"))
-
-
-def test_windows_scale_levels():
-    ct = Volume(np.float32([-1000, -60, 40, 140, 3000]).reshape(5, 1, 1), np.eye(4), modality="CT")
-    values, limits = scaled(ct)
-    assert limits == (-160, 240)
-    np.testing.assert_allclose(values.ravel(), [0, 0.25, 0.5, 0.75, 1])
-    np.testing.assert_allclose(scaled(ct, "brain")[0].ravel(), [0, 0, 0.5, 1, 1])
-    np.testing.assert_allclose(scaled(ct, "1000/4000")[0].ravel()[[0, 4]], [0, 1])
-    assert find_window((3, 4)) == find_window("3/4") == find_window("3,4") == (3, 4)
-    for wrong in ("4/0", "x/y", (1,), (1, -1), (np.nan, 1)):
-        with pytest.raises(DdfmError, match="a window is LEVEL/WIDTH"):
-            find_window(wrong)
-    with pytest.raises(DdfmError, match="unknown window 'bran'; did you mean brain"):
-        find_window("bran")
 
 
 @pytest.mark.parametrize(
@@ -213,44 +42,6 @@ def test_wrong_options_are_refused_before_anything_is_aligned(monkeypatch, optio
     volume = Volume(np.zeros((3, 3, 3), np.float32), np.eye(4))
     with pytest.raises(DdfmError, match=why):
         fuse_volumes(volume, volume, **option)
-
-
-def test_ct_without_a_modality_is_known_by_its_air():
-    values = np.linspace(-1000, 1000, 8, dtype=np.float32).reshape(2, 2, 2)
-    assert scaled(Volume(values, np.eye(4)))[1] == (-160, 240)
-    assert scaled(Volume(values + 1000, np.eye(4)))[1] != (-160, 240)
-    assert scaled(Volume(values, np.eye(4), modality="MR"))[1] != (-160, 240)
-
-
-def test_percentiles_are_of_the_foreground():
-    values = np.zeros(1000, np.float32)
-    values[:100] = np.arange(1, 101)
-    volume = Volume(values.reshape(10, 10, 10), np.eye(4))
-    _, (low, high) = scaled(volume, percentiles=(10, 90))
-    assert (low, high) == tuple(np.percentile(np.arange(1, 101), [10, 90]))
-    flat, _ = scaled(Volume(np.full((2, 2, 2), 7, np.float32), np.eye(4)))
-    assert (flat == 0).all()
-    mask = (np.arange(8) > 4).reshape(2, 2, 2)
-    for background, value in ((0, 1), (-3, 500)):
-        values, _ = scaled(Volume(np.where(mask, value, background).astype(np.float32), np.eye(4)))
-        np.testing.assert_array_equal(values, mask)
-    with pytest.raises(DdfmError, match="percentiles must be two numbers from 0 to 100"):
-        scaled(volume, percentiles=(90, 10))
-
-
-@pytest.mark.parametrize("name", COLORMAPS)
-def test_luminance_of_a_colour_map_rises_with_the_activity(name):
-    colors = colored(np.linspace(0, 1, 257, dtype=np.float32), name)
-    luminance = colors @ [0.299, 0.587, 0.114]
-    assert (np.diff(luminance) > 0).all() and luminance[0] < 0.01 and luminance[-1] > 0.95
-    assert colors.min() >= 0 and colors.max() <= 1
-
-
-def head(shape=(20, 18, 6)) -> np.ndarray:
-    """A ball with some structure in it."""
-    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
-    ball = (grid**2).sum(0) < 0.8
-    return (ball * (500 + 300 * np.sin(6 * grid[0]) * np.cos(5 * grid[1]))).astype(np.float32)
 
 
 def test_slices_are_fused_as_alone(fuser):
@@ -454,34 +245,9 @@ def test_montages_show_slices(tmp_path, fuser):
         assert image.size == (20 * (18 + 2), 6 * 2 + 2)
 
 
-def test_arrays_that_are_no_volumes_are_refused():
-    for wrong, words in [
-        (np.zeros((4, 4)), "has 3 dimensions"),
-        (np.zeros((4, 4, 4, 7)), r"not the shape \(4, 4, 4, 7\); extract one"),
-        (np.zeros((0, 4, 4)), "empty"),
-        (np.full((2, 2, 2), np.nan), "NaN or infinite"),
-        (np.zeros((2, 2, 2), complex), "a volume cannot have values of type complex128"),
-        ((np.zeros((2, 2, 2)), np.zeros((4, 4))), "is invalid"),
-        ((np.zeros((2, 2, 2)), np.eye(3)), "4 x 4"),
-        (7, "cannot read a volume from int"),
-    ]:
-        with pytest.raises(DdfmError, match=words):
-            read_volume(wrong)
+def test_an_invalid_number_of_slices_together_is_refused():
     with pytest.raises(DdfmError, match="must be 1 or more"):
         fuse_volumes(head(), head(), together=0)
-
-
-def test_outputs_are_checked_beforehand(tmp_path):
-    volume = Volume(np.zeros((2, 2, 2), np.uint16), np.eye(4))
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "x").touch()
-    for path, words in [
-        (tmp_path / "x.nii.bz2", "unknown output suffix '.bz2'"),
-        (tmp_path / "none" / "x.nii", "there is no folder"),
-        (tmp_path / "full", "it exists already"),
-    ]:
-        with pytest.raises(DdfmError, match=words):
-            write_volume(path, volume)
 
 
 def test_thin_volumes_are_fused(tmp_path, fuser):
@@ -526,31 +292,6 @@ def test_a_balance_is_between_the_volumes_in_the_callers_order():
         values = fused.values / 65535
         far[balance] = [np.abs(values - source.values).mean() for source in fused.sources]
     assert far[-1][0] < far[-1][1] and far[1][0] > far[1][1]
-
-
-def test_a_montage_has_numbers_sides_and_scales(tmp_path):
-    """Compared with the same slices without them."""
-    affine = turned((-1, 1, 4))
-    values = np.zeros((100, 90, 5), np.float32)
-    volume = Volume(values, affine)
-    montage([volume, volume], tmp_path / "plain.png", axis="axial", count=1)
-    scales = [(0.0, 1800.0, None), (-160.0, 240.0, "hot")]
-    montage([volume, volume], tmp_path / "scaled.png", axis="axial", count=1, scales=scales)
-    with Image.open(tmp_path / "plain.png") as image:
-        plain = np.asarray(image)
-    with Image.open(tmp_path / "scaled.png") as image:
-        wide = np.asarray(image)
-    width = plain.shape[1]
-    assert wide.shape[0] == plain.shape[0] and wide.shape[1] > width + 20
-    assert (wide[:, :width] == plain).all()
-    lit = plain.max(axis=-1) > 128  # black slices: what is lit are letters
-    rows, columns = np.nonzero(lit[:90])
-    assert rows.min() < 15 and columns.min() < 15 and columns.max() > width - 20
-    assert not lit[30:40, :].any()
-    bar = wide[90 // 2, width : width + 20]
-    assert (bar[..., 0] == bar[..., 2]).all()  # grey, and the one below is in colours
-    below = wide[92 + 20 : 92 + 70, width : width + 20]
-    assert (below[..., 0].astype(int) - below[..., 2] > 100).any()
 
 
 @pytest.fixture

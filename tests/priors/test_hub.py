@@ -125,7 +125,6 @@ def test_a_prior_is_downloaded_once_and_a_commit_needs_no_connection(hub):
 
 def test_a_diffusers_model_is_downloaded_without_its_pickles(hub):
     diffusers = pytest.importorskip("diffusers")
-    torch.manual_seed(0)
     model = diffusers.UNet2DModel(
         sample_size=16, in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=8,
         block_out_channels=(16, 16), down_block_types=("DownBlock2D",) * 2,

@@ -12,7 +12,6 @@ from ddfm import Fuser
 from ddfm.restoration.air import find_in_air
 from places import EXAMPLES
 
-RNG = np.random.default_rng(5)
 FINE = 1 / 255
 AT_MOST = 0.06  # of the deviation; a picture of 192 pixels has some 150 blocks of air
 
@@ -20,13 +19,13 @@ AT_MOST = 0.06  # of the deviation; a picture of 192 pixels has some 150 blocks 
 def body(air: float = 0.0) -> np.ndarray:
     """An ellipse with texture as strong as noise of six levels, in air."""
     y, x = np.mgrid[-1:1:192j, -1:1:192j]
-    texture = ndimage.gaussian_filter(RNG.standard_normal(x.shape), 0.6)
+    texture = ndimage.gaussian_filter(np.random.default_rng(5).standard_normal(x.shape), 0.6)
     plane = 120 + 40 * x + 12 * texture / texture.std()
     return np.where(x**2 / 0.5 + y**2 / 0.7 < 1, plane, air)
 
 
 def noise(shape: tuple[int, ...], sigma: float) -> np.ndarray:
-    return sigma * RNG.standard_normal(shape)
+    return sigma * np.random.default_rng(6).standard_normal(shape)
 
 
 def found(plane: np.ndarray) -> object:

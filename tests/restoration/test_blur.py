@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from ddfm import Observation
 from ddfm.restoration.blur import find_blur
-from places import EXAMPLES
+from degraded import INFRARED, VISIBLE
 from scenes import as_jpeg, psnr, rounded
 
 SIZE = (384, 480)
-INFRARED, VISIBLE = (
-    np.asarray(Image.open(EXAMPLES / f"olinda_{name}.png").convert("L"))
-    for name in ("infrared", "visible")
-)
 
 
 def noisy(plane: np.ndarray, noise: float) -> np.ndarray:

@@ -13,14 +13,10 @@ from scipy import ndimage
 from ddfm import Fuser, Observation
 from ddfm.errors import DdfmWarning
 from ddfm.restoration.enlarged import find_coarse, taken_back
-from places import EXAMPLES
+from degraded import example
 
 NAMES = "olinda_infrared", "olinda_visible", "brain_t1", "brain_pd"
 SIZE = 252, 336  # of which there are halves, thirds and quarters
-
-
-def example(name: str) -> np.ndarray:
-    return np.asarray(Image.open(EXAMPLES / f"{name}.png").convert("L"))
 
 
 def enlarged(plane: np.ndarray, times: float, way: Image.Resampling) -> Image.Image:

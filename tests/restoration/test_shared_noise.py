@@ -22,16 +22,17 @@ from scenes import as_jpeg, rounded
 
 SIZE = 400, 520
 LEAST = 16 / 255
-RNG = np.random.default_rng(0)
 
 
 def as_seen(plane: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(rounded(plane).astype(np.float32) * 2 / 255 - 1)[None, None]
 
 
-def noise(deviation: float, width: float, size: tuple[int, int] = SIZE) -> np.ndarray:
+def noise(
+    deviation: float, width: float, size: tuple[int, int] = SIZE, seed: int = 0
+) -> np.ndarray:
     """White noise blurred by a Gaussian, by FFT."""
-    waves = np.fft.fft2(RNG.standard_normal(size))
+    waves = np.fft.fft2(np.random.default_rng(seed).standard_normal(size))
     plane = np.fft.ifft2(ndimage.fourier_gaussian(waves, width)).real
     return deviation * plane / plane.std()
 
@@ -48,12 +49,13 @@ def scene(size: tuple[int, int] = SIZE) -> np.ndarray:
 
 def leaves(size: tuple[int, int]) -> np.ndarray:
     """Small discs that hide each other, as leaves seen from above."""
+    rng = np.random.default_rng(0)
     plane = np.full(size, 128.0)
     y, x = np.mgrid[:9, :9] - 4
     for _ in range(size[0] * size[1] // 8):
-        disc = (x**2 + y**2) <= RNG.uniform(1, 9)
-        i, j = RNG.integers(0, size[0] - 9), RNG.integers(0, size[1] - 9)
-        plane[i : i + 9, j : j + 9][disc] = RNG.uniform(70, 185)
+        disc = (x**2 + y**2) <= rng.uniform(1, 9)
+        i, j = rng.integers(0, size[0] - 9), rng.integers(0, size[1] - 9)
+        plane[i : i + 9, j : j + 9][disc] = rng.uniform(70, 185)
     return ndimage.gaussian_filter(plane, 0.7)
 
 
@@ -167,7 +169,7 @@ def test_a_fusion_detects_and_removes_it():
     fuser = Fuser("gaussian", device="cpu", look=False)
     plane = scene()
     colors = np.stack([plane, 0.8 * plane, 0.6 * plane], axis=2)
-    noisy = colors + np.stack([noise(20, 0.8, plane.shape) for _ in range(3)], axis=2)
+    noisy = colors + np.stack([noise(20, 0.8, plane.shape, k) for k in range(3)], axis=2)
     noisy = np.rint(np.clip(noisy, 0, 255)).astype(np.uint8)
     fusion = fuser(plane.astype(np.uint8), noisy)
     assert fusion.settings["observed"][1]["noise"][0] == "shared"

@@ -8,7 +8,6 @@ import random
 import re
 import tempfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -181,7 +180,7 @@ def held(prior):
     class Held(type(prior)):
         def __call__(self, x_t, t):
             asked.set()
-            assert may_go.wait(20)
+            assert may_go.wait(60)
             return kept(self, x_t, t)
 
     waiting = object.__new__(Held)
@@ -194,7 +193,7 @@ def test_a_request_beyond_the_queue_gets_a_time_to_try_again(prior):
     app = make_app(Service(device="cpu", limits=Limits(queue=3)), waiting)
     with TestClient(app) as client, ThreadPoolExecutor(3) as pool:
         first = [pool.submit(fuse, client, pair()) for _ in range(3)]
-        assert asked.wait(20)
+        assert asked.wait(60)
         while client.get("/healthz").json()["taken"] < 3:
             pass
         late = fuse(client, pair())
@@ -221,16 +220,15 @@ def test_metrics_count_requests_their_seconds_and_those_in_progress(prior):
     with TestClient(app) as client, ThreadPoolExecutor(1) as pool:
         assert measured(client) == {"ddfm_requests_taken": 0, "ddfm_requests_most": 2}
         first = pool.submit(fuse, client, pair())
-        assert asked.wait(20)
+        assert asked.wait(60)
         assert measured(client)["ddfm_requests_taken"] == 1
-        time.sleep(0.2)
+        assert client.post("/fuse").status_code == 400  # while the first is held
         may_go.set()
         assert first.result().status_code == 200
-        assert fuse(client, pair(), {"steps": 0}).status_code == 400
         now = measured(client)
     seconds, count = "ddfm_request_seconds_sum", "ddfm_request_seconds_count"
     assert [now[f'{count}{{status="{status}"}}'] for status in (200, 400)] == [1, 1]
-    assert now[f'{seconds}{{status="200"}}'] >= 0.2 > now[f'{seconds}{{status="400"}}']
+    assert now[f'{seconds}{{status="200"}}'] > now[f'{seconds}{{status="400"}}']
     assert now["ddfm_requests_taken"] == 0
 
 

@@ -247,11 +247,11 @@ def test_a_source_of_one_thread_is_protected_in_all(tmp_path):
     def read() -> None:
         with protecting(source):
             inside.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     reader = threading.Thread(target=read)
     reader.start()
-    inside.wait(10)
+    assert inside.wait(60)
     with pytest.raises(StorageError, match="source"):
         write_bytes(source, b"x")
     go_on.set()

@@ -17,7 +17,7 @@ AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 @pytest.fixture(scope="module")
 def pair():
     """Two contrasts of one object, the second with a header that is off by 20 mm."""
-    field = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((40, 36, 32)), 3)
+    field = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((30, 28, 24)), 3)
     z = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in field.shape), indexing="ij"))
     labels = ((field > 0) + 2 * (field > field.std()) + 1) * ((z**2).sum(0) < 0.8)
     wrong = AFFINE.copy()

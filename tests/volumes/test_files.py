@@ -253,4 +253,32 @@ def test_messages_of_nibabel_to_others_are_not_suppressed(tmp_path, caplog):
     first.__exit__(None, None, None)
     second.__exit__(None, None, None)
     logger.warning("after")
-    assert [record.message for record in caplog.records] == ["after"]
+    assert [r.message for r in caplog.records if r.name == logger.name] == ["after"]
+
+
+def test_arrays_that_are_no_volumes_are_refused():
+    for wrong, words in [
+        (np.zeros((4, 4)), "has 3 dimensions"),
+        (np.zeros((4, 4, 4, 7)), r"not the shape \(4, 4, 4, 7\); extract one"),
+        (np.zeros((0, 4, 4)), "empty"),
+        (np.full((2, 2, 2), np.nan), "NaN or infinite"),
+        (np.zeros((2, 2, 2), complex), "a volume cannot have values of type complex128"),
+        ((np.zeros((2, 2, 2)), np.zeros((4, 4))), "is invalid"),
+        ((np.zeros((2, 2, 2)), np.eye(3)), "4 x 4"),
+        (7, "cannot read a volume from int"),
+    ]:
+        with pytest.raises(DdfmError, match=words):
+            read_volume(wrong)
+
+
+def test_outputs_are_checked_beforehand(tmp_path):
+    volume = Volume(np.zeros((2, 2, 2), np.uint16), np.eye(4))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    for path, words in [
+        (tmp_path / "x.nii.bz2", "unknown output suffix '.bz2'"),
+        (tmp_path / "none" / "x.nii", "there is no folder"),
+        (tmp_path / "full", "it exists already"),
+    ]:
+        with pytest.raises(DdfmError, match=words):
+            write_volume(path, volume)

@@ -1,13 +1,10 @@
-"""The command line: what it does, what it prints, how it ends. Errors are one line, exit code 2."""
+"""`ddfm fuse`: what it does and prints. Errors are one line, exit code 2."""
 
 from __future__ import annotations
 
 import errno
-import importlib.metadata
-import importlib.util
 import inspect
 import os
-import pickle
 import subprocess
 import sys
 import zlib
@@ -16,16 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-import torch
-from click.testing import Result
 from PIL import Image
-from safetensors.torch import save_file
 
 import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.cli import main
-from ddfm.priors.checkpoints import save_checkpoint
-from ddfm.priors.unet import UNet, UNetConfig
 
 
 def process(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
@@ -40,14 +32,6 @@ def pair(tmp_path) -> tuple[Path, Path]:
     Image.fromarray(rng.integers(0, 256, (12, 10), np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(rng.integers(0, 256, (12, 10, 3), np.uint8)).save(tmp_path / "b.png")
     return tmp_path / "a.png", tmp_path / "b.png"
-
-
-@pytest.fixture
-def out(tmp_path):
-    """The folder for results. A failed command has left nothing there."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder / "fused.png"
 
 
 # --- what works ---------------------------------------------------------------------------------
@@ -141,73 +125,6 @@ def test_help_does_not_import_torch():
     assert done.stdout.strip() == "set()"
 
 
-def test_priors_are_listed_shown_and_checked(monkeypatch, tmp_path):
-    monkeypatch.setenv("DDFM_CACHE", str(tmp_path))
-    listed = ddfm_run("priors", "list").output
-    assert "gaussian" in listed and "openai-256" in listed
-    shown = ddfm_run("priors", "show", "openai-256").output
-    assert (
-        "MIT" in shown
-        and "a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1" in shown
-    )
-    assert ddfm_run("priors", "check", "gaussian").output == "gaussian: part of ddfm\n"
-    refused(ddfm_run("priors", "check", "openai-256"), "ddfm priors get openai-256")
-    refused(ddfm_run("priors", "get", "gaussian"), "nothing to download")
-
-
-def test_a_check_compares_denoising_with_a_classical_method(tmp_path):
-    """Both are better than the noisy image, which has 20 log10(255 / sigma) dB."""
-    rows, columns = np.mgrid[:70, :90]
-    for k in range(2):
-        picture = 127 + 60 * np.sin(rows / 9 + k) + 50 * np.cos(columns / 11)
-        Image.fromarray(picture.astype(np.uint8)).save(tmp_path / f"{k}.png")
-    result = ddfm_run("priors", "check", "gaussian", "--photographs", tmp_path, "--device", "cpu")
-    assert result.exit_code == 0, result.output
-    head, *rows = result.output.splitlines()[1:]
-    assert head.split() == ["sigma", "15", "sigma", "25", "sigma", "50"]
-    assert rows[0].split()[0] == "gaussian" and len(rows) <= 2
-    for row in rows:
-        gained = [float(value) for value in row.split()[-3:]]
-        assert gained == sorted(gained, reverse=True)
-        for value, sigma in zip(gained, (15, 25, 50), strict=True):
-            assert value > 20 * np.log10(255 / sigma) + 1
-
-
-def test_a_prior_is_trained_and_used(pair, out, tmp_path, monkeypatch):
-    """A small one, and without the pictures that training draws, which take a while."""
-    small = UNetConfig(1, 1, 32, (1, 1), num_res_blocks=1, attention=(), num_head_channels=-1)
-    monkeypatch.setattr("ddfm.training.train_prior.SHIPPED", small)
-    monkeypatch.setattr("ddfm.training.train_prior.sample_sheet", lambda *a, **k: None)
-    rng = np.random.default_rng(0)
-    (tmp_path / "photographs").mkdir()
-    noise = rng.integers(0, 256, (130, 140, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / "photographs" / "p.png")
-    arguments = ["--out", tmp_path / "run", "--steps", 2, "--batch", 1, "--device", "cpu"]
-    arguments += ["--kind", "eps"]
-    result = ddfm_run("train-prior", tmp_path / "photographs", *arguments)
-    weights = tmp_path / "run" / "prior.safetensors"
-    assert (result.exit_code, result.output) == (0, f"{weights}\n")  # no bar: no terminal
-    assert ddfm.load_prior(weights).kind == "eps"
-    assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--prior", weights).exit_code == 0
-    refused(ddfm_run("train-prior", tmp_path / "nowhere", *arguments), "not a folder")
-
-    checked = ddfm_run("priors", "check", weights)
-    assert (checked.exit_code, checked.output) == (
-        0,
-        f"{weights}: loads without errors, channels: 1\n",
-    )
-    measured = ddfm_run("priors", "check", weights, "--photographs", tmp_path / "photographs", "-q")
-    assert measured.exit_code == 0 and "prior" in measured.output.splitlines()[2]
-
-
-def test_the_weights_package_resolves_where_ddfm_is_installed():
-    try:
-        importlib.metadata.version("ddfm")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("ddfm is run without being installed")
-    assert importlib.util.find_spec("ddfm.pretrained") is not None
-
-
 # --- bad images ---------------------------------------------------------------------------------
 
 
@@ -263,78 +180,6 @@ def test_bad_images_are_refused(kind, pair, out, tmp_path):
     for sources in ((path, pair[1]), (pair[1], path)):
         refused(ddfm_run("fuse", *sources, "-o", out, *FAST), path.name, words)
     assert list(out.parent.iterdir()) == []
-
-
-# --- bad priors ---------------------------------------------------------------------------------
-
-
-class Payload:
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
-def tiny(**changes) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-    config = UNetConfig(
-        in_channels=1, out_channels=1, model_channels=32, channel_mult=(1, 1), num_res_blocks=1,
-        attention=(), **changes,
-    )  # fmt: skip
-    return UNet(config).state_dict(), {
-        "kind": "eps", "schedule": "linear", "T": 1000, "num_heads": 4,
-        "use_new_attention_order": False,
-    }  # fmt: skip
-
-
-def bad_prior(kind: str, folder: Path) -> tuple[str, str]:
-    """A value of --prior, and words that the message must contain."""
-    path = folder / "w.pt"
-    state, settings = tiny()
-    if kind == "no such name":
-        return "gausian", "did you mean gaussian?"
-    if kind == "no such file":
-        return str(path), "there is no such file"
-    if kind == "text":
-        path.write_text("no weights at all")
-        return str(path), "is not a checkpoint"
-    if kind == "text as safetensors":
-        path.with_suffix(".safetensors").write_text("no weights at all")
-        return str(path.with_suffix(".safetensors")), "is not a whole safetensors file"
-    if kind == "truncated":
-        torch.save(state, path)
-        path.write_bytes(path.read_bytes()[:-2000])
-        return str(path), "is not a checkpoint, or is damaged"
-    if kind == "another network":
-        torch.save(torch.nn.Linear(3, 4).state_dict(), path)
-        return str(path), str(path)
-    if kind == "a few other shapes":
-        path = path.with_suffix(".safetensors")
-        save_checkpoint(path, state | {"out.2.weight": torch.zeros(1, 32, 5, 5)}, settings)
-        return str(path), "out.2.weight"
-    if kind == "malicious":
-        path.write_bytes(pickle.dumps(Payload(folder / "owned"), protocol=2))
-        return str(path), "weights must not run programs"
-    if kind == "class conditioning":
-        torch.save(state | {"label_emb.weight": torch.zeros(1000, 128)}, path)
-        return str(path), "class conditioning"
-    assert kind == "settings missing"
-    save_file(state, path.with_suffix(".safetensors"))
-    return str(path.with_suffix(".safetensors")), "does not specify"
-
-
-PRIORS = [
-    *("no such name", "no such file", "text", "text as safetensors", "truncated"),
-    *("another network", "a few other shapes", "malicious", "class conditioning"),
-    "settings missing",
-]
-
-
-@pytest.mark.parametrize("kind", PRIORS)
-def test_bad_priors_are_refused(kind, pair, out, tmp_path):
-    prior, words = bad_prior(kind, tmp_path)
-    refused(ddfm_run("fuse", *pair, "-o", out, *FAST, "--prior", prior), words)
-    assert not (tmp_path / "owned").exists() and list(out.parent.iterdir()) == []
 
 
 # --- bad outputs --------------------------------------------------------------------------------
@@ -468,65 +313,6 @@ def test_bad_commands_are_refused():
     refused(ddfm_run("priors", "show", "openai256"), "did you mean openai-256")
     result = ddfm_run()
     assert result.exit_code == 2 and "Usage: ddfm" in result.output
-
-
-# --- how it ends --------------------------------------------------------------------------------
-
-
-def test_errors_of_a_real_process(pair, out, tmp_path):
-    done = process("fuse", tmp_path / "nowhere.png", pair[1], "-o", out)
-    refused(done, "cannot read", "nowhere.png: there is no such file")
-
-
-def ending(error: BaseException, pair, out, monkeypatch) -> Result:
-    def fail(*arguments, **kwargs):
-        raise error
-
-    monkeypatch.setattr("ddfm.fuser.Fuser.__call__", fail)
-    return ddfm_run("fuse", *pair, "-o", out, *FAST)
-
-
-def test_an_interruption_ends_with_130(pair, out, monkeypatch):
-    result = ending(KeyboardInterrupt(), pair, out, monkeypatch)
-    assert result.exit_code == 130 and result.stderr.strip().endswith("ddfm: error: interrupted")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
-        MemoryError(),
-    ],
-    ids=["cuda", "cpu", "numpy"],
-)
-def test_out_of_memory_names_a_remedy(error, pair, out, monkeypatch):
-    refused(ending(error, pair, out, monkeypatch), "not enough memory", "--tile")
-
-
-def test_torch_raises_the_error_that_is_recognised():
-    """An allocation that always fails: nobody has 2^60 bytes."""
-    from ddfm.errors import is_out_of_memory
-
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**58)
-    assert is_out_of_memory(caught.value) and not is_out_of_memory(RuntimeError("shapes differ"))
-
-
-def test_bugs_of_ddfm_are_not_reported_as_user_errors(pair, out, monkeypatch):
-    result = ending(RuntimeError("shapes differ"), pair, out, monkeypatch)
-    assert isinstance(result.exception, RuntimeError) and "ddfm: error" not in result.output
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="closed pipes are POSIX")
-def test_a_closed_pipe_causes_no_traceback():
-    started = subprocess.Popen(
-        [sys.executable, "-m", "ddfm", "priors", "list"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    started.stdout.close()  # as `| head -0` would, long before it writes
-    assert (started.stderr.read(), started.wait(60)) == ("", 141)
-    started.stderr.close()
 
 
 def test_views_are_written_next_to_the_result(pair, out):
