@@ -44,6 +44,9 @@ FITTED = 12  # rings of a direction, at least
 SIGNAL = 5  # in which the power of the picture exceeds that of the noise, at least
 ABOVE = 3.0  # times N: the least power that the linear fit uses
 ROUNDING = 1 / 12  # power of the error of rounding to 8 bits
+# Grey levels of noise that is added. In smooth areas without noise, rounding to 8 bits leaves
+# contours, whose power falls with the frequency, unlike N. More would hide that a spectrum ends.
+DITHER = 0.5
 # Bounds of log C, alpha, sigma^2 and log N.
 BOUNDS = [-50.0, 0.0, -2.0, np.log(ROUNDING / 4)], [50.0, 5.0, 60.0, 15.0]
 TINY = 1e-12  # keeps logarithms finite
@@ -82,6 +85,7 @@ def _parts(plane: np.ndarray) -> Iterator[np.ndarray]:
 def _spectrum(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The logarithm of the power in each direction and ring, and how many frequencies it has."""
     h, w = plane.shape
+    plane = plane + DITHER * np.random.default_rng(0).standard_normal((h, w))
     window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[1:-1]
     waves = rfft2((plane - plane.mean()) * window)
     logs = np.log(np.abs(waves) ** 2 / (window**2).sum() + TINY)

@@ -162,13 +162,13 @@ def _slices(file: Path, head: Any) -> Iterator[_Slice]:
     with explained(str(file)):
         frames = frames_of(head)
         groups = head.get("PerFrameFunctionalGroupsSequence")
-        if frames > 1 and (groups is None or len(groups) != frames):
+        if frames != (1 if groups is None else len(groups)):
             raise InputError(f"{file} has {frames} frames, but does not give the position of each")
         if groups is not None:
             check_bytes((frames, int(head.Rows), int(head.Columns)), 1, file, compressed=True)
             shared = head.get("SharedFunctionalGroupsSequence", [{}])[0]
             for k, own in enumerate(groups):
-                yield _slice(file, k, head, [own, shared])
+                yield _slice(file, k if frames > 1 else None, head, [own, shared])
         else:
             yield _slice(file, None, head, [])
 

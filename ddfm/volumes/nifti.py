@@ -23,6 +23,8 @@ from ddfm.volumes.volume import Volume, check_shape
 __all__ = ["count", "from_image", "read", "record_in", "write", "write_planes"]
 
 COMMENT = 6  # code of a header extension that holds a comment
+LENGTH, MILLIMETRE = 7, 2  # bits of `xyzt_units` that hold the unit of length, and the usual unit
+OTHER_UNITS = {1: 1000.0, 3: 0.001}  # the others, metre and micrometre, in millimetres
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
@@ -73,7 +75,8 @@ def from_image(
         part = (..., *(0 if side == 1 else volume for side in image.shape[3:]))
         values = np.asarray(image.dataobj[part] if one else image.dataobj)
         values = values.reshape(shape)
-        affine = np.asarray(image.affine, np.float64)
+        affine = np.array(image.affine, np.float64)
+        affine[:3] *= OTHER_UNITS.get(_unit(image.header), 1.0)
         header = image.header.copy()
     kind = "uint8" if values.dtype.names is not None else dtype.name
     if values.dtype.names is not None:
@@ -82,6 +85,12 @@ def from_image(
         values = np.stack([values[channel] for channel in "RGB"], -1)
     values = values / np.float32(255) if values.ndim == 4 else finite(values, name)
     return Volume(values, affine, name, source=header, stored_as=kind)
+
+
+def _unit(header: Any) -> int:
+    """NIfTI's code for the unit of length of a header; other formats have millimetres."""
+    fields = header.keys() if hasattr(header, "keys") else ()
+    return int(header["xyzt_units"]) & LENGTH if "xyzt_units" in fields else MILLIMETRE
 
 
 def _along_time(shape: Sequence[int]) -> tuple[tuple[int, ...], int]:
@@ -158,6 +167,8 @@ def _clean_header(nibabel: Any, source: Any) -> Any:
     header["intent_code"] = 0
     header["cal_min"] = header["cal_max"] = 0
     header.set_slope_inter(None, None)
+    if _unit(header) in OTHER_UNITS:
+        header["xyzt_units"] = int(header["xyzt_units"]) & ~LENGTH | MILLIMETRE
     return header
 
 

@@ -44,6 +44,18 @@ def test_a_sharp_random_field_is_not_blurred(alpha, sigma):
     assert find_blur(field(alpha, sigma) / 255) is None
 
 
+@pytest.mark.parametrize("sigma", [1.5, 2.5, 4.0])
+def test_a_blur_without_noise_is_found(sigma):
+    """Rounding leaves contours in smooth areas, which are not white noise."""
+    rng, plane = np.random.default_rng(0), np.full(SIZE, 100.0)
+    for _ in range(60):
+        y, x, (h, w) = rng.integers(340), rng.integers(440), rng.integers(10, 120, 2)
+        plane[y : y + h, x : x + w] = rng.integers(256)
+    assert find_blur(plane / 255) is None
+    seen = gaussian_filter(plane, sigma)
+    assert find_blur(rounded(seen) / 255) == pytest.approx(sigma, rel=0.15)
+
+
 @pytest.mark.parametrize("plane", [INFRARED, VISIBLE], ids=["infrared", "visible"])
 def test_the_example_is_blurred_only_if_it_was_blurred(plane):
     assert find_blur(blurred(plane, 1.5) / 255) == pytest.approx(1.6, abs=0.25)

@@ -44,6 +44,25 @@ def test_the_original_size_is_found_after_an_enlargement_by_opencv():
     assert find_coarse(levels(wide)) == (240, 320)
 
 
+def test_waves_along_one_side_are_enough():
+    """A scene that is smooth along its columns shows hardly any waves along the other side."""
+    smooth = ndimage.gaussian_filter1d(example("olinda_infrared").astype(float), 2, axis=0)
+    wide = enlarged(smooth.astype(np.uint8), 4, Image.Resampling.BICUBIC)
+    assert find_coarse(levels(wide)) == (63, 84)
+
+
+@pytest.mark.parametrize("times", [2, 2.5, 3, 4])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_the_original_size_is_found_in_each_example(name, times, mode):
+    """By PyTorch, whose kernels are OpenCV's; the background of a slice clips the bicubic one."""
+    whole = Image.fromarray(example(name)[: SIZE[0], : SIZE[1]])
+    small = whole.resize([round(n / times) for n in whole.size], Image.Resampling.BOX)
+    x = torch.from_numpy(np.asarray(small, np.float32))[None, None]
+    wide = torch.nn.functional.interpolate(x, whole.size[::-1], mode=mode)[0, 0]
+    assert find_coarse(levels(wide.round().clamp(0, 255).numpy())) == small.size[::-1]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_scenes_and_blurred_scenes_are_not_detected_as_enlarged(name):
     plane = example(name)

@@ -180,6 +180,20 @@ def test_a_file_of_several_frames_is_read(tmp_path):
         read_volume(path)
 
 
+def test_a_series_of_files_of_a_single_frame_is_read(tmp_path):
+    """As enhanced MR and CT may be stored; what is shared by all frames is in groups, too."""
+    data = stored(3)
+    more = {"NumberOfFrames": 1, "SeriesInstanceUID": "1.2.3"}
+    more["SharedFunctionalGroupsSequence"] = [group(orientation=TURNED, spacing=[2, 3])]
+    for k, plane in enumerate(data):
+        own = group(position=5 * k * NORMAL, slope=k + 1)
+        more["PerFrameFunctionalGroupsSequence"] = [own]
+        dicom_slice(tmp_path / f"{k}.dcm", plane, (0, 0, 0), **more)
+    volume = read_volume(tmp_path)
+    np.testing.assert_allclose(volume.spacing, [3, 2, 5])
+    np.testing.assert_array_equal(volume.values, (data * [[[1]], [[2]], [[3]]]).T)
+
+
 def group(position=None, orientation=None, spacing=None, slope=None):
     from pydicom.dataset import Dataset
 

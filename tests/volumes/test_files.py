@@ -63,6 +63,20 @@ def test_nifti_is_read_as_by_nibabel(tmp_path):
     assert b"Jane" not in raw and b"4711" not in raw
 
 
+@pytest.mark.parametrize(("unit", "per_mm"), [("meter", 0.001), ("micron", 1000.0), ("mm", 1.0)])
+def test_the_unit_of_length_of_a_nifti_counts(tmp_path, unit, per_mm):
+    affine = np.diag([per_mm, per_mm, per_mm, 1]) @ AFFINE
+    image = nibabel.Nifti1Image(values(), affine)
+    image.header.set_xyzt_units(unit, "msec")
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    volume = read_volume(tmp_path / "a.nii.gz")
+    np.testing.assert_allclose(volume.affine, AFFINE, rtol=1e-5, atol=1e-5)
+    write_volume(tmp_path / "b.nii.gz", volume)
+    after = nibabel.load(tmp_path / "b.nii.gz")
+    np.testing.assert_allclose(after.affine, AFFINE, rtol=1e-5, atol=1e-5)
+    assert after.header.get_xyzt_units() == ("mm", "msec")
+
+
 def test_masked_voxels_become_background(tmp_path):
     data = np.float32([[[np.nan, 3], [4, np.inf]]])
     nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "x.nii")
