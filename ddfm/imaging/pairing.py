@@ -207,12 +207,15 @@ def _no_image(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files except hidden ones, which the system or unfinished runs leave behind."""
+    """All files except hidden ones, which the system or unfinished runs leave behind.
+
+    Links to nothing are among them, so that they fail when they are read, and are not left out.
+    """
     with disk_explained(f"read the folder {folder}"):
         if not folder.is_dir():
             raise StorageError(f"there is no folder {folder}")
         names = (path for path in folder.iterdir() if not path.name.startswith("."))
-        return sorted(path for path in names if path.is_file())
+        return sorted(path for path in names if path.is_file() or not path.exists())
 
 
 def _match(

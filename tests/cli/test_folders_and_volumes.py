@@ -175,6 +175,14 @@ def test_a_truncated_flir_file_fails_and_is_not_left_out(tmp_path, flir, part):
     assert any(f"FLIR_1.jpg is {what}" in failed for what in ("cut off", "truncated", "empty"))
 
 
+def test_a_link_to_nothing_fails_and_is_not_left_out(tmp_path, flir):
+    """As where the links of a data set lead to a disk that is not mounted."""
+    (flir / "gone.jpg").symlink_to(tmp_path / "unmounted" / "gone.jpg")
+    done = ddfm_run("fuse", flir, "-o", tmp_path / "out", *FAST)
+    assert done.exit_code == 1 and "2 fused, 1 failed, 1 file left out" in done.stderr
+    assert f"gone.png: failed: cannot read {flir / 'gone.jpg'}: " in done.stderr
+
+
 def test_a_folder_of_flir_files_is_fused(tmp_path, flir):
     out = tmp_path / "out"
     planned = ddfm_run("fuse", flir, "-o", out, "--dry-run")
