@@ -25,6 +25,7 @@ from ddfm.cli.opening import (
     opening_options,
     say_equal,
     say_levels,
+    say_results,
 )
 from ddfm.cli.options import (
     checked,
@@ -253,6 +254,7 @@ def _read(request: _Request, opening: Opening) -> tuple[tuple[Picture, ...], boo
     pictures = replace(opening, longest=None).pictures(opened(request.sources))
     if not request.quiet:
         say_equal(pictures)
+        say_results(request.sources, pictures)
         say_levels(pictures)
     if not config.moves:
         common_size(pictures, config.resize)  # raises if their sizes do not fit

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +28,7 @@ __all__ = [
     "range_options",
     "say_equal",
     "say_levels",
+    "say_results",
 ]
 
 Levels = tuple[float, float]
@@ -187,6 +190,31 @@ def say_equal(pictures: tuple[Picture, ...]) -> None:
         if equal(first.samples, second.samples):
             names = dict.fromkeys((first.name, second.name))
             say(f"{' and '.join(names)}: these two sources are the same image", err=True)
+
+
+def say_results(sources: Sequence[Path], pictures: Sequence[Picture]) -> None:
+    """Tells the user if a source was fused from others of them, as `f*.png` may match the result.
+
+    Args:
+        sources: the paths of the pictures, some of which may not be files.
+    """
+    from contextlib import suppress
+
+    from ddfm.errors import DdfmError
+    from ddfm.imaging.metadata.record import read_record
+
+    digests = {picture.sha256 for picture in pictures} - {None}
+    for source in sources:
+        record = None
+        with suppress(DdfmError):  # a damaged record only hides how the picture was made
+            record = read_record(source)
+        of_these = [name for name, digest in record.sources if digest in digests] if record else []
+        if of_these:
+            say(
+                f"{source}: this source is itself a fusion of {' and '.join(of_these)}; leave it "
+                "out, unless you want to fuse it with them again",
+                err=True,
+            )
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:

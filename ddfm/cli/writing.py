@@ -45,9 +45,27 @@ class WritingCommand(click.Command):
         write_options(self, ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
+        self._check_apart(ctx)
         allowed = ctx.params.pop("overwrite")
         with overwriting(allowed), protecting(*self._given(ctx)):
             return super().invoke(ctx)
+
+    def _check_apart(self, ctx: click.Context) -> None:
+        """Refuses two outputs in one file, of which the last would remain; folders have no suffix.
+
+        Folders may hold several kinds of output.
+        """
+        named: dict[Path, str] = {}
+        for parameter in self.params:
+            path = ctx.params.get(parameter.name or "")
+            if not isinstance(parameter.type, OutputPath) or path is None or not path.suffix:
+                continue
+            other = named.setdefault(_place(path), parameter.opts[-1])
+            if other != parameter.opts[-1]:
+                raise click.UsageError(
+                    f"{other} and {parameter.opts[-1]} name the same file, {path}; name one for "
+                    "each"
+                )
 
     def _given(self, ctx: click.Context) -> Iterator[Any]:
         """The values of all parameters that may be paths of inputs, and the files in folders."""

@@ -1,6 +1,7 @@
 """Pairs the files of two or more folders by their names alone. Nothing is guessed.
 
-1. Files with equal stems are a pair: `0001.jpg` and `0001.png`.
+1. Files with equal stems are a pair: `0001.jpg` and `0001.png`. Accented letters are equal however
+   Unicode composes them.
 2. In the stems of the rest, a word for the kind of image is ignored at the beginning or the end, if
    `_`, `-`, `.` or a space separates it: `x_ir.png` and `x_vis.png` are a pair named `x`,
    `PET-07.png` and `MRI-07.png` one named `07`; so is the letter of DJI's names: `DJI_0001_T.JPG`
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -205,12 +207,15 @@ def _no_image(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files except hidden ones, which the system or unfinished runs leave behind."""
+    """All files except hidden ones, which the system or unfinished runs leave behind.
+
+    Links to nothing are among them, so that they fail when they are read, and are not left out.
+    """
     with disk_explained(f"read the folder {folder}"):
         if not folder.is_dir():
             raise StorageError(f"there is no folder {folder}")
         names = (path for path in folder.iterdir() if not path.name.startswith("."))
-        return sorted(path for path in names if path.is_file())
+        return sorted(path for path in names if path.is_file() or not path.exists())
 
 
 def _match(
@@ -240,14 +245,19 @@ def _grouped(files: Iterable[Path], key: Key) -> dict[str, list[Path]]:
     return dict(groups)
 
 
+def _composed(name: str) -> str:
+    """The name with one character for each accented letter; macOS may write two."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _stem(path: Path) -> str:
-    return path.stem
+    return _composed(path.stem)
 
 
 def _bare_stem(path: Path) -> str:
     ways = (_AT_END, _AT_BEGIN, _OF_DJI)
-    match = next(filter(None, (way.fullmatch(path.stem) for way in ways)), None)
-    return match[1] if match else path.stem
+    match = next(filter(None, (way.fullmatch(_stem(path)) for way in ways)), None)
+    return match[1] if match else _stem(path)
 
 
 def _keys_of(pattern: str, count: int) -> list[Key]:
@@ -263,11 +273,11 @@ def _keys_of(pattern: str, count: int) -> list[Key]:
 
 
 def _key_of(part: str) -> Key:
-    text = re.escape(part).replace(re.escape("{}"), "(.+)").replace(re.escape("*"), ".*")
+    text = re.escape(_composed(part)).replace(re.escape("{}"), "(.+)").replace(re.escape("*"), ".*")
     expression = re.compile(text, re.DOTALL)
 
     def key(path: Path) -> str | None:
-        match = expression.fullmatch(path.name)
+        match = expression.fullmatch(_composed(path.name))
         return match[1] if match else None
 
     return key

@@ -130,8 +130,7 @@ def from_array(
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
     if gaps is not None:
-        array = array.copy()
-        array[gaps] = array[~gaps].min()
+        array = _without_gaps(array, gaps)
     _check(array, name)
     if array.ndim == 2:
         array = array[:, :, None]
@@ -168,6 +167,18 @@ def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
         with np.errstate(over="ignore"):  # nodata may be beyond the range of the samples' type
             gaps |= (channels == nodata).all(axis=2)
     return gaps if gaps.any() and not gaps.all() else None
+
+
+def _without_gaps(array: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """A copy with the least level in the gaps, and no opacity that is not a number."""
+    array = array.copy()
+    if array.ndim == 3 and array.shape[2] in (2, 4):
+        color, alpha = array[:, :, :-1], array[:, :, -1]
+        alpha[...] = np.nan_to_num(alpha, nan=0)
+    else:
+        color = array
+    color[gaps] = color[~gaps].min()
+    return array
 
 
 def refuse_mask(array: object, name: str) -> None:

@@ -188,7 +188,8 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
             picture = from_pil_file(lambda: _open(path, page, name), name)
         except UnidentifiedImageError:
             raise InputError(
-                f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
+                f"{name} is damaged, or a TIFF of a rare kind; save it again with 8 or 16 bits, "
+                "uncompressed"
             ) from None
     mask = page_mask(path, page, name)
     if mask is not None and picture.mask is not None:

@@ -6,13 +6,14 @@ Reading does without torch, which takes longer to import than most pictures take
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ddfm.errors import InputError, short
+from ddfm.errors import DdfmWarning, InputError, short
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image, read_source
@@ -173,7 +174,26 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
 
 def read_for_fusion(source: Any, name: str) -> Picture:
     """Read a source as it is fused: temperatures, not their rendering; levels by content."""
-    return with_levels(read_any(source, name))
+    picture = read_any(source, name)
+    if not isinstance(source, Picture) and picture.sha256 is None and _seems_8_bit(picture):
+        low, high = picture.range or (0, 1)
+        warnings.warn(
+            f"{picture.name}: the values are not of type uint8, so the lowest, {low:g}, becomes "
+            f"black and the highest, {high:g}, white; if 0 is black and 255 white, pass them as "
+            "uint8, or divided by 255",
+            DdfmWarning,
+            stacklevel=2,
+        )
+    return with_levels(picture)
+
+
+def _seems_8_bit(picture: Picture) -> bool:
+    """Whether values of another type may be the levels of 8 bits, as from `astype(float)`.
+
+    Degrees are rarely all above 0 and some above 128.
+    """
+    low, high = picture.range or (0.0, 1.0)
+    return low >= 0 and 128 < high <= 255 and (low, high) != (0, 255)
 
 
 def read_any(source: Any, name: str, **how: Any) -> Picture:

@@ -210,9 +210,12 @@ def _warnings(
         return [f"{start}{_remedy(moving[1], fixed[1], how)}"]
     warnings = []
     if (apart := _apart(a, b)) > tolerance(found.transform):
+        how_far = f"place them {b.reduced_by * apart:.0f} px apart"
+        if (systems := _systems(a, b)) is not None:
+            how_far = f"are in different systems, {' and '.join(systems)}"
         warnings.append(
-            f"the coordinates of {a.name} and {b.name} place them {b.reduced_by * apart:.0f} px "
-            "apart; bring one onto the grid of the other first, as with gdalwarp"
+            f"the coordinates of {a.name} and {b.name} {how_far}; bring one onto the grid of the "
+            "other first, as with gdalwarp"
         )
     if found.is_off:
         motion = motion_of(found.transform, b.reduced_by)
@@ -238,6 +241,14 @@ def _apart(moving: Picture, fixed: Picture) -> float:
     if places[0] is None or places[1] is None or moving.size != fixed.size:
         return 0.0
     return places[0].apart(places[1], fixed.size)
+
+
+def _systems(a: Picture, b: Picture) -> tuple[str, str] | None:
+    """The names of the coordinate systems of two pictures, if these differ."""
+    first, second = a.metadata.geo, b.metadata.geo
+    if first is None or second is None or first.shares_system(second) is not False:
+        return None
+    return first.called, second.called
 
 
 def motion_of(transform: Transform, reduced_by: float = 1.0) -> str:

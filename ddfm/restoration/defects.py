@@ -50,7 +50,10 @@ def without_defects(
     """The picture with a mask that excludes its rim, and without dead pixels and stripes."""
     levels = before = grey(picture)
     mask = _mask_of(picture, levels, given, found)
-    if given.dead or (given.dead is None and not picture.is_color):
+    geo = picture.metadata.geo
+    # Pixels of a map are not those of a sensor: a single one that is hot is an object.
+    is_sensor = not picture.is_color and not (geo and geo.is_placed)
+    if given.dead or (given.dead is None and is_sensor):
         dead = find_dead(levels)
         if int(dead.sum()) >= (1 if given.dead else MANY):
             levels = mended(levels, dead)

@@ -89,7 +89,10 @@ def check_no_source(path: object) -> None:
         names = list(_sources.get(_identity(path), ()))
     if names:
         same = "a source itself" if str(path) in names else f"the source {names[0]}"
-        raise StorageError(f"cannot write {path}: it is {same}; name another output")
+        raise StorageError(
+            f"cannot write {path}: it is {same}; name another output, or leave it out of the "
+            "sources"
+        )
 
 
 def check_ours(path: Path, known: Collection[str] = ()) -> None:

@@ -165,14 +165,22 @@ def test_a_file_without_a_photograph_is_not_a_pair(tmp_path, flir):
     assert f"bare: {flir / 'bare.fff'} + {photographs / 'bare.png'}\n" in planned.stdout
 
 
-@pytest.mark.parametrize("part", [0.1, 0.6, 0.9])
+@pytest.mark.parametrize("part", [0, 0.1, 0.6, 0.9])
 def test_a_truncated_flir_file_fails_and_is_not_left_out(tmp_path, flir, part):
     whole = (flir / "FLIR_1.jpg").read_bytes()
     (flir / "FLIR_1.jpg").write_bytes(whole[: int(part * len(whole))])
     done = ddfm_run("fuse", flir, "-o", tmp_path / "out", *FAST)
     assert done.exit_code == 1 and "1 fused, 1 failed, 1 file left out" in done.stderr
     failed = (tmp_path / "out" / "ddfm-failed.jsonl").read_text()
-    assert "FLIR_1.jpg is cut off" in failed or "FLIR_1.jpg is truncated" in failed
+    assert any(f"FLIR_1.jpg is {what}" in failed for what in ("cut off", "truncated", "empty"))
+
+
+def test_a_link_to_nothing_fails_and_is_not_left_out(tmp_path, flir):
+    """As where the links of a data set lead to a disk that is not mounted."""
+    (flir / "gone.jpg").symlink_to(tmp_path / "unmounted" / "gone.jpg")
+    done = ddfm_run("fuse", flir, "-o", tmp_path / "out", *FAST)
+    assert done.exit_code == 1 and "2 fused, 1 failed, 1 file left out" in done.stderr
+    assert f"gone.png: failed: cannot read {flir / 'gone.jpg'}: " in done.stderr
 
 
 def test_a_folder_of_flir_files_is_fused(tmp_path, flir):

@@ -71,6 +71,17 @@ def test_one_picture_given_twice_is_fused_with_a_message(pair, tmp_path):
     assert "same image" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
 
 
+def test_a_result_among_its_own_sources_is_named(pair, tmp_path):
+    """`ddfm fuse f*.png -o fo.png`, typed twice."""
+    first, other, again = (tmp_path / name for name in ("fo.png", "other.png", "again.png"))
+    assert ddfm_run("fuse", *pair, "-o", first, *FAST).stderr == ""
+    refused(ddfm_run("fuse", *pair, first, "-o", first), "or leave it out of the sources")
+    run = ("fuse", *pair, first, "-o", again, "--prior", "gaussian", "--device", "cpu")
+    (line,) = [line for line in ddfm_run(*run).stderr.splitlines() if "itself" in line]
+    assert line.startswith(f"{first}: this source is itself a fusion of ir.png and vis.png")
+    assert "itself" not in ddfm_run("fuse", pair[0], pair[1], "-o", other, *FAST).stderr
+
+
 def test_a_folder_of_results_must_not_have_the_name_of_a_picture(tmp_path):
     for name in ("ir", "vis"):
         (tmp_path / name).mkdir()

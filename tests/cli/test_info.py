@@ -51,10 +51,31 @@ def test_the_share_without_data_is_told(tmp_path):
     values[9] = 200
     tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(42113, "s", 0, "0", True)])
     lines = lines_of(tmp_path / "a.tif")
-    assert "  no data   25 % of the pixels, which are ignored" in lines
+    assert "  no data   25 % of the pixels, which are ignored; a value of 0 marks them" in lines
     assert "  values    7 to 200" in lines and plain(tmp_path / "a.tif")["no_data"] == 0.25
     tifffile.imwrite(tmp_path / "b.tif", values)
     assert not any("no data" in line for line in lines_of(tmp_path / "b.tif"))
+
+
+def test_the_coordinate_system_and_the_nodata_value_are_named(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    place = {"transform": rasterio.Affine(10, 0, 500000, 0, -10, 5000000), "nodata": -9999}
+    profile = {"driver": "GTiff", "height": 24, "width": 30, "count": 1, "dtype": "float32"}
+    albers = "+proj=aea +lat_1=29.5 +lat_2=45.5 +lon_0=-96"
+    for crs, called in (
+        ("EPSG:32633", "EPSG:32633 (WGS 84 / UTM zone 33N)"),
+        ("EPSG:4326", "EPSG:4326 (WGS 84)"),
+        (albers, "a system without a name"),
+        (None, "a system without a name"),
+    ):
+        with rasterio.open(tmp_path / "a.tif", "w", crs=crs, **profile, **place) as file:
+            file.write(np.random.default_rng(0).random((1, 24, 30), np.float32))
+        lines, found = lines_of(tmp_path / "a.tif"), plain(tmp_path / "a.tif")
+        assert f"  place     coordinates in {called}" in lines and found["coordinates"] == called
+        mark = "  no data   marked by a value of -9999, which no pixel has"
+        assert mark in lines and found["nodata"] == "-9999"
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((24, 30), np.uint8))
+    assert plain(tmp_path / "b.tif")["coordinates"] is plain(tmp_path / "b.tif")["nodata"] is None
 
 
 def head(low: float, high: float) -> np.ndarray:

@@ -45,18 +45,19 @@ def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
         fuse(color, grey, prior="gaussian", task=task, **PLAIN)
 
 
-def test_names_of_medical_images_cause_a_warning_unless_the_task_is_given(tmp_path):
-    paths = tmp_path / "MRI" / "7.png", tmp_path / "head_ct.png"
-    (tmp_path / "MRI").mkdir()
-    for path in paths:
+def test_two_words_for_medical_images_cause_a_warning_unless_the_task_is_given(tmp_path):
+    mri, ct, pet, owner = (
+        tmp_path / name for name in ("MRI/7.png", "head_ct.png", "pet/1.png", "pet/2.png")
+    )
+    for path in (mri, ct, pet, owner):
+        path.parent.mkdir(exist_ok=True)
         Image.fromarray(image(0)).save(path)
-    for pair in ((paths[0], image(1)), (image(1), paths[1])):
-        with pytest.warns(DdfmWarning, match=r"seems to be a medical .* as ir-visible; set task=m"):
+    for pair in ((mri, ct), (pet, mri), (ct, mri)):
+        with pytest.warns(DdfmWarning, match=r": medical images, by .* as ir-visible; set task=m"):
             fuse(*pair, prior="gaussian", **PLAIN)
         fuse(*pair, prior="gaussian", task="medical", **PLAIN)  # a warning would be an error
-    other = tmp_path / "project.png"
-    Image.fromarray(image(0)).save(other)
-    fuse(other, image(1), prior="gaussian", **PLAIN)
+    for pair in ((pet, owner), (mri, image(1)), (pet, ct.rename(tmp_path / "project.png"))):
+        fuse(*pair, prior="gaussian", **PLAIN)  # pictures of a pet, for example
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,20 @@ def test_transparent_gaps_are_no_made_up_values(recwarn):
     assert not [one for one in recwarn if "no data" in str(one.message)]
 
 
+def test_a_gap_keeps_its_alpha():
+    """It took the least value of the picture, so the result had holes that are half transparent."""
+    seen = np.where(GAP, np.nan, (SEEN / 255 + 0.3) / 1.3)
+    opacity = np.full(SEEN.shape, 1.0)
+    picture = from_array(np.dstack([seen, opacity]))
+    assert np.array_equal(picture.mask, ~GAP) and picture.alpha.min() == 1
+    opacity[0, 0] = np.nan
+    picture = from_array(np.dstack([seen, opacity]))
+    assert picture.alpha[0, 0] == 0 and picture.alpha.sum() == SEEN.size - 1
+    clear = np.dstack([np.where(GAP, 0, SEEN // 2 + 60), np.where(GAP, 0, 90)]).astype(np.uint8)
+    picture = from_array(clear, nodata=0)
+    assert np.array_equal(picture.mask, ~GAP) and not picture.alpha[GAP].any()
+
+
 def test_without_a_nodata_value_there_is_no_gap(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", DEGREES)
     assert ddfm.read_image(tmp_path / "a.tif").mask is None

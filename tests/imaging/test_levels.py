@@ -132,3 +132,16 @@ def test_the_command_reports_the_levels_and_takes_others(tmp_path, monkeypatch):
         assert not np.array_equal(ddfm.read_image("o.png").pixels, by_content)
     refused(ddfm_run(*command, "--range-a", "7000"), "--range-a takes LOW HIGH, full or auto")
     refused(ddfm_run(*command, "--range-a", "9", "7"), "a range must be two numbers, LOW < HIGH")
+
+
+def test_levels_of_8_bits_of_another_type_cause_a_warning():
+    levels = np.linspace(3, 250, 600).reshape(20, 30).astype(np.uint8)
+    for kind in (float, int):
+        with pytest.warns(DdfmWarning, match="the second image: .* lowest, 3, becomes bl.* uint8"):
+            read_sources((levels, levels.astype(kind)))
+    whole = levels.astype(np.float32) * (255 / 250)
+    whole[0, 0] = 0
+    degrees = levels / 4
+    for other in (levels / 255, whole, degrees, levels.astype(int) - 4, levels * 2.0):
+        read_sources((levels, other))  # a warning would be an error
+    read_sources((levels, ddfm.read_image(levels.astype(float), levels=(0, 255))))

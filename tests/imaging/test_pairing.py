@@ -35,6 +35,7 @@ def names(pairing) -> list[tuple[str, ...]]:
         ("ir-x.png", "rgb-x.png", "x"),
         ("scene.01.thermal.png", "scene.01.visible.png", "scene.01"),
         ("x.png", "x_rgb.png", "x"),
+        ("o\u0308l.png", "\u00f6l_vis.png", "\u00f6l"),  # written by macOS, and by others
         ("PET 07.png", "MRI 07.png", "07"),
         ("DJI_0001_T.JPG", "DJI_0001_W.JPG", "DJI_0001"),
         ("dji_20260501_0001_t.jpg", "dji_20260501_0001_z.jpg", "dji_20260501_0001"),

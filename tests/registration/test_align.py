@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.formats.tags import SHORT, Entry
+from ddfm.imaging.formats.tags import DOUBLE, SHORT, Entry
 from ddfm.imaging.metadata import Metadata
 from ddfm.imaging.metadata.geo import KEYS, Geo
 from ddfm.imaging.picture import Picture
@@ -275,3 +275,34 @@ def test_coordinates_that_place_two_pictures_apart_cause_a_warning():
     assert not registered((elsewhere, placed(blank, here))).warnings
     damaged = np.diag([np.nan, 1e308, 0, 1])
     assert not registered((placed(blank, here), placed(blank, damaged))).warnings
+
+
+def utm(zone, *, raster=1, named=True):
+    """The keys of a zone of UTM, by its code or by its parameters alone."""
+    keys = [1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, raster, 3072, 0, 1]
+    middle = Entry.of(DOUBLE, 6.0 * zone - 183)  # degrees of longitude
+    keys += [32600 + zone] if named else [32767, 3080, 34736, 1, 0]
+    return {KEYS: Entry.of(SHORT, *keys), **({} if named else {34736: middle})}
+
+
+def test_coordinates_in_different_systems_cause_a_warning():
+    """The same field in two zones, whose numbers differ; systems that agree in numbers are one."""
+    blank = Picture(np.full((60, 80, 1), 0.5, np.float32))
+    here, there = np.diag([10.0, -10, 0, 1]), np.diag([10.0, -10, 0, 1])
+    there[:2, 3] = 300, -400
+
+    def warned(*pair):
+        return registered(tuple(placed(blank, matrix, keys) for matrix, keys in pair)).warnings
+
+    (warning,) = warned((here, utm(32)), (there, utm(33)))
+    assert "are in different systems, EPSG:32632 and EPSG:32633; bring one" in warning
+    (warning,) = warned((here, utm(32, named=False)), (there, utm(33, named=False)))
+    assert "are in different systems, a system without a name and" in warning
+    (warning,) = warned((here, utm(32, named=False)), (there, utm(32, named=False)))
+    assert "place them 50 px apart" in warning
+    assert not warned((here, utm(32)), (here, utm(33)))
+    assert not warned((here, utm(32)), (there, utm(32, named=False)))  # whether they differ is open
+    half = Geo(utm(32, raster=2), np.empty((0, 6)), here, None)
+    assert half.apart(Geo(utm(32), np.empty((0, 6)), here, None), (60, 80)) == pytest.approx(
+        0.5**0.5
+    )

@@ -66,6 +66,17 @@ def test_an_image_is_not_replaced_by_its_fusion(tmp_path, no_work, which):
     assert contents(tmp_path) == before
 
 
+def test_two_outputs_cannot_be_one_file(tmp_path, no_work):
+    a, b, out = noise(tmp_path / "a.png"), noise(tmp_path / "b.png", 1), tmp_path / "o.png"
+    for option in ("--check", "--uncertainty", "--attribution"):
+        again = tmp_path / ".." / tmp_path.name / "o.png"
+        run = ("fuse", a, b, "-o", out, option, again, *FAST)
+        refused(ddfm_run(*run), f"--output and {option} name the same file, {again}; name one")
+    volume = tmp_path / "o.nii"
+    run = ("volume", a, b, "-o", volume, "--uncertainty", volume, *FAST)
+    refused(ddfm_run(*run), "--output and --uncertainty name the same file")
+
+
 def test_other_names_of_a_source_are_recognised(tmp_path, no_work, monkeypatch):
     a, b = noise(tmp_path / "a.png"), noise(tmp_path / "b.png", 1)
     link = tmp_path / "link.png"

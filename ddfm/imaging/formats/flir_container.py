@@ -39,6 +39,8 @@ def has_container(path: Path) -> bool:
 
 def opened_container(path: Path) -> tuple[bytes, Records]:
     """The container of a file, its numbers in the byte order that flyr expects, and its records."""
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty")
     container = path.read_bytes() if _is_bare(path) else b"".join(_parts(path))
     if not container:
         what = advice_for(str(path)) or (
@@ -91,8 +93,14 @@ def _parts(path: Path) -> list[bytes]:
     for body in _segments(path):
         last = body[7]
         parts[body[6]] = body[8:]
-    if any(number not in parts for number in range(last + 1)) or (not parts and is_cut_off(path)):
+    missing = [number for number in range(last + 1) if number not in parts]
+    if is_cut_off(path) and (missing or not parts):
         raise InputError(f"{path} is cut off, in or before its FLIR data")
+    if missing:
+        raise InputError(
+            f"{path} has lost {len(missing)} of the {last + 1} segments of its FLIR data, perhaps "
+            "in a program that saved it again; use the camera's original file"
+        )
     return [parts[number] for number in range(last + 1)]
 
 

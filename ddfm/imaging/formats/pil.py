@@ -8,7 +8,7 @@ were swapped gives the lower bytes, and the two are combined.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -95,12 +95,19 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
     """A picture from samples, with the transparent colour, orientation and profile of its file."""
     if samples.dtype == np.uint16:
         samples = _key_out(samples, image.info.get("transparency"))
-    stored = image.getexif().get(_ORIENTATION)  # after loading, since PNG may have it at the end
-    orientation = stored if isinstance(stored, int) and not _is_upright(image) else 1
+    orientation = 1 if _is_upright(image) else _orientation(image)
     samples = orient(samples, orientation)
     icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
     picture = from_array(samples, name, icc=icc)
     return replace(picture, metadata=metadata_of(image, orientation))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation of a loaded image; PNG may have it at the end of the file."""
+    with suppress(Exception):  # damaged EXIF is reported with the other metadata
+        stored = image.getexif().get(_ORIENTATION)
+        return stored if isinstance(stored, int) else 1
+    return 1
 
 
 def _is_upright(image: Image.Image) -> bool:

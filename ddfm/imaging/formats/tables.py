@@ -43,21 +43,26 @@ def _npy(path: Path, name: str) -> np.ndarray:
 
 
 def _csv(text: str, name: str) -> np.ndarray:
-    lines = [line.strip() for line in text.lstrip("\ufeff").splitlines() if line.strip()]
-    between = next((sign for sign in "\t;" if lines and sign in lines[-1]), ",")
-    cells = [line.rstrip(between).split(between) for line in lines]
-    rows = [[_number(cell, between) for cell in line] for line in cells]
+    lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip(" ")]
+    between = max("\t;,", key=lambda sign: sum(sign in line for line in lines))
+    rows = [[_number(cell, between) for cell in line.split(between)] for line in lines]
     # Lines before and after the table are notes of the program that wrote it.
-    widths = [len(row) for row in rows if np.isfinite(row).sum() * 2 > len(row)]
+    numeric = [k for k, row in enumerate(rows) if 2 * row.count(None) < len(row)]
+    widths = [len(rows[k]) for k in numeric]
     width = max(set(widths), key=widths.count, default=0)
-    table = [row for row in rows if len(row) == width and np.isfinite(row).sum() * 2 > width]
-    if width < 2 or len(table) < 2:
+    ends = [k for k in numeric if len(rows[k]) == width] or [0]
+    # Rows in between belong to the table even if most of their cells are empty, as in a mask.
+    table = [row for row in rows[ends[0] : ends[-1] + 1] if len(row) == width]
+    array = np.array(table, np.float32)  # None becomes NaN
+    if array.ndim == 2 and np.isnan(array[:, -1]).all():
+        array = array[:, :-1]  # a separator ends each line
+    if array.ndim != 2 or min(array.shape) < 2:
         raise InputError(f"{name} is not a table of numbers, such as temperatures, row by row")
-    return np.array(table, np.float32)
+    return array
 
 
-def _number(cell: str, between: str) -> float:
+def _number(cell: str, between: str) -> float | None:
     try:
         return float(cell.replace(",", ".") if between != "," else cell)
     except ValueError:
-        return float("nan")
+        return None

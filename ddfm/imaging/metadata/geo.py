@@ -14,16 +14,23 @@ from functools import reduce
 import numpy as np
 
 from ddfm.errors import InputError
-from ddfm.imaging.formats.tags import ASCII, DOUBLE, Directory, Entry
+from ddfm.imaging.formats.tags import ASCII, DOUBLE, SHORT, Directory, Entry
 
 __all__ = ["GEO_TAGS", "Geo", "geo_in", "turned"]
 
 Size = tuple[int, int]  # height, width
 
-SCALE, POINTS, MATRIX, KEYS, NODATA = 33550, 33922, 34264, 34735, 42113
-GEO_TAGS = frozenset((SCALE, POINTS, MATRIX, KEYS, 34736, 34737, NODATA))
+SCALE, POINTS, MATRIX, NODATA = 33550, 33922, 34264, 42113
+KEYS, NUMBERS, TEXTS = 34735, 34736, 34737  # the keys, and their values that are no short integers
+GEO_TAGS = frozenset((SCALE, POINTS, MATRIX, KEYS, NUMBERS, TEXTS, NODATA))
 FARTHEST = 1e12  # largest coordinate that is believed, in any unit
 _RASTER_TYPE, _IS_POINT = 1025, 2  # a key, and its value if pixels are points, not areas
+_MODEL = 1024  # a key, whose value is 1 for projected and 2 for geographic systems
+_CODES: dict[int | str, int] = {1: 3072, 2: 2048}  # the key of the code that EPSG gives them
+_NAMES: dict[int | str, tuple[int, ...]] = {1: (1026, 3073), 2: (1026, 2049)}  # of texts
+_OF_ITS_OWN = 32767  # instead of a code of EPSG
+_NAMELESS = ("", "unknown", "unnamed")  # what GDAL writes for a name that it does not know
+_LONGEST = 80  # characters of a name
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +79,41 @@ class Geo:
         """The position of the same field, border to border, at another size."""
         return self.on_grid(np.diag([to[1] / of[1], to[0] / of[0], 1.0]))
 
+    @property
+    def code(self) -> int | None:
+        """The code of EPSG for the coordinate system; None if it has none."""
+        keys = self._keys
+        code = keys.get(_CODES.get(keys.get(_MODEL, 0), 0))
+        return code if isinstance(code, int) and 0 < code < _OF_ITS_OWN else None
+
+    @property
+    def called(self) -> str:
+        """The coordinate system in words."""
+        keys = self._keys
+        texts = [str(keys.get(key, "")) for key in _NAMES.get(keys.get(_MODEL, 0), ())]
+        name = next((text for text in texts if text.lower() not in _NAMELESS), "")[:_LONGEST]
+        if self.code is None:
+            return name or "a system without a name"
+        return f"EPSG:{self.code}" + (f" ({name})" if name else "")
+
+    def shares_system(self, other: Geo) -> bool | None:
+        """Whether both have the same coordinate system; None if neither code nor keys tell."""
+        if self.code is not None and other.code is not None:
+            return self.code == other.code
+        if self.system.get(KEYS) != other.system.get(KEYS):
+            return None
+        return self.system.get(NUMBERS) == other.system.get(NUMBERS)
+
     @np.errstate(over="ignore", invalid="ignore")  # a damaged file may hold any numbers
     def apart(self, other: Geo, size: Size) -> float:
         """How far apart two positions place the corners of a grid, in pixels; at most, of all four.
 
-        0 if the coordinate systems differ, or if either is given only by points.
+        Numbers are compared, as of one system. 0 if it is unknown whether the coordinate systems
+        differ, or if either position is given only by points.
         """
-        a, b = self.matrix, other.matrix
-        same = self.system.get(KEYS) == other.system.get(KEYS)
-        if a is None or b is None or not same or not np.linalg.det(b[:2, :2]):
+        a, b = self._of_corners, other._of_corners
+        unknown = self.shares_system(other) is None
+        if a is None or b is None or unknown or not np.linalg.det(b[:2, :2]):
             return 0.0
         corners = np.array([(x, y) for x in (0, size[1]) for y in (0, size[0])], float).T
         places = a[:2, :2] @ corners + a[:2, 3:]
@@ -122,9 +155,32 @@ class Geo:
         return None if math.isinf(found) else found
 
     @property
+    def _keys(self) -> dict[int, int | str]:
+        """The keys of the coordinate system whose values are short integers or texts."""
+        entry = self.system.get(KEYS)
+        numbers = [int(n) for n in entry.numbers] if entry and entry.kind == SHORT else []
+        texts = self.system[TEXTS].data.decode("latin-1") if TEXTS in self.system else ""
+        found: dict[int, int | str] = {}
+        for at in range(4, len(numbers) - 3, 4):
+            key, place, count, value = numbers[at : at + 4]
+            if place == 0:
+                found[key] = value
+            elif place == TEXTS:
+                found[key] = texts[value : value + count].rstrip("|\0").strip()
+        return found
+
+    @property
     def _counts_centres(self) -> bool:
-        keys = [int(number) for number in self.system[KEYS].numbers] if KEYS in self.system else []
-        return [_RASTER_TYPE, 0, 1, _IS_POINT] in [keys[k : k + 4] for k in range(4, len(keys), 4)]
+        return self._keys.get(_RASTER_TYPE) == _IS_POINT
+
+    @property
+    def _of_corners(self) -> np.ndarray | None:
+        """The matrix for raster coordinates that count from the corners of pixels."""
+        if self.matrix is None or not self._counts_centres:
+            return self.matrix
+        half = np.eye(4)
+        half[:2, 3] = -0.5
+        return self.matrix @ half
 
 
 def geo_in(directory: Directory) -> Geo | None:

@@ -121,6 +121,8 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
     try:
         text = xmp.record_in(packet)
     except InputError as error:
+        if xmp.OURS.encode() not in packet:
+            return None  # damaged by another program, like any metadata: no record was in it
         raise InputError(f"{path}: {error}") from None
     return None if text is None else Record.from_text(text, str(path))
 

@@ -18,7 +18,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.metadata.iptc import Property, properties_of
 from ddfm.storage.ours import MARK
 
-__all__ = ["kept", "packet", "personal", "record_in"]
+__all__ = ["OURS", "kept", "packet", "personal", "record_in"]
 
 MOST = 1 << 22  # most bytes of a packet that is read
 DEEPEST = 40  # most nested elements

@@ -171,6 +171,17 @@ def test_a_truncated_copy_is_refused(tmp_path, end):
         read_flir(path)
 
 
+def test_a_file_that_lost_some_of_its_segments_is_not_called_cut_off(tmp_path):
+    shade = np.zeros((60, 80, 3), np.uint8)
+    whole = flir_jpeg(np.full((60, 80), 17000, np.uint16), shade, segment=3000)
+    count = whole.count(b"FLIR\0\x01")
+    second = whole.index(b"FLIR\0\x01\x01") - 4
+    path = tmp_path / "a.jpg"
+    path.write_bytes(whole[:second] + whole[second + 3012 :])
+    with pytest.raises(DdfmError, match=rf"has lost 1 of the {count} segments .* original file$"):
+        read_flir(path)
+
+
 def test_bad_files_and_arguments_are_refused(tmp_path):
     raw = np.full((6, 8), 17000, np.uint16)
     path = tmp_path / "a.jpg"
@@ -180,6 +191,8 @@ def test_bad_files_and_arguments_are_refused(tmp_path):
             read_flir(path, **kwargs)
         assert "\n" not in str(caught.value)
 
+    path.write_bytes(b"")
+    fails("a.jpg is empty$")
     path.write_bytes(flir_jpeg(raw, None))
     fails("no visible photograph")
     photograph = np.zeros((12, 16, 3), np.uint8)

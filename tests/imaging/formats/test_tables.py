@@ -33,6 +33,21 @@ def test_a_cell_that_is_no_number_is_an_invalid_pixel(tmp_path):
     assert not mask[1, 1] and mask.sum() == 8
 
 
+@pytest.mark.parametrize("between", ["\t", ";", ","])
+@pytest.mark.parametrize("empty", ["", "nan", "masked"])
+def test_rows_and_cells_without_numbers_keep_their_places(tmp_path, between, empty):
+    """A masked image; lines may end in a separator, and notes follow the table."""
+    masked = np.zeros(DEGREES.shape, bool)
+    masked[2:4] = masked[4, 5:] = masked[1, :3] = True
+    cells = np.where(masked, empty, DEGREES.astype(str))
+    for end, notes in (("", ""), (between, f"mean{between}20.1\nmade by a camera\n")):
+        text = "".join(between.join(row) + end + "\n" for row in cells)
+        (tmp_path / "a.csv").write_text("Emissivity:\n" + text + notes)
+        picture = read_image(tmp_path / "a.csv")
+        assert np.array_equal(picture.mask, ~masked)
+        assert picture.range == pytest.approx((DEGREES[~masked].min(), DEGREES[~masked].max()))
+
+
 @pytest.mark.parametrize("text", ["", "a,b\nc,d\n", "1\n2\n", "1,2\n", "NPY"])
 def test_other_text_is_refused_as_a_table(tmp_path, text):
     for name in ("a.csv", "a.npy"):
@@ -70,6 +85,9 @@ def test_pgm_of_both_depths_and_pfm_are_read(tmp_path):
     # PFM begins with the lowest row.
     (tmp_path / "c.pfm").write_bytes(b"Pf\n9 6\n-1.0\n" + DEGREES[::-1].astype("<f4").tobytes())
     assert np.abs(read_image(tmp_path / "c.pfm").pixels[:, :, 0] - scaled(DEGREES)).max() < 1e-5
+    (tmp_path / "d.pfm").write_bytes(b"PF\n1 1\n-1.0\n" + bytes(12))
+    with pytest.raises(DdfmError, match="d.pfm is a PFM in colour, but only grey ones are read"):
+        read_image(tmp_path / "d.pfm")
 
 
 @pytest.mark.parametrize(

@@ -334,6 +334,7 @@ def test_a_malicious_xmp_packet_is_left_out(tmp_path, fuser, bomb):
     fusion.save(tmp_path / "out.png")
     _, xmp, _ = metadata_of(tmp_path / "out.png")
     assert "ddfm image fusion" in xmp and not any(w in xmp for w in ("haha", "root:", "AAAA"))
+    assert read_record(path) is None  # so that `ddfm info` tells what the picture is
 
 
 def test_an_exif_block_with_bad_offsets_is_left_out(tmp_path, fuser):
@@ -351,6 +352,14 @@ def test_an_exif_block_with_bad_offsets_is_left_out(tmp_path, fuser):
     path = tmp_path / "a.png"
     Image.fromarray(colors()).save(path, exif=b"Exif\0\0MM\0*" + b"\xff" * 50)
     with pytest.warns(DdfmWarning, match=r"a.png: its .*damaged, and left out$"):
+        fuser(path, path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+def test_an_exif_block_that_is_none_is_left_out(tmp_path, fuser, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(colors()).save(path, exif=b"Exif\0\0by another program")
+    with pytest.warns(DdfmWarning, match=rf"a.{suffix}: its EXIF is damaged, and left out$"):
         fuser(path, path)
 
 
