@@ -22,7 +22,8 @@ from ddfm.restoration.restore import restored
 
 __all__ = ["made_ready", "task_of"]
 
-MEDICAL = {"mri", "ct", "pet", "spect"}  # words of which two in the names mean medical images
+# Words in the names of medical images. PET is always fused with one of these; a pet may be a cat.
+MEDICAL = {"mri", "ct", "spect"}
 
 Pictures = tuple[Picture, ...]  # of one scene, two or more
 
@@ -79,7 +80,7 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
     """A warning if no task is set, and the order or a name suggests that it is another one."""
     if config.task != "auto":
         return
-    medical = [p.name for p in pictures if _medical_words(p.name)]
+    medical = next((p.name for p in pictures if _names_medical(p.name)), None)
     if [p.is_color for p in pictures] == [True, False]:
         first, second = (p.name for p in pictures)
         yield (
@@ -87,17 +88,18 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
             "SPECT with MRI set task=medical (--task medical); to keep this order, set "
             "task=ir-visible (--task ir-visible)"
         )
-    elif len(set().union(*(_medical_words(p.name) for p in pictures))) > 1:  # one may mean pets
+    elif medical is not None:
         yield (
-            f"{' and '.join(medical)}: medical images, by their names, but without a task they are "
-            f"fused as {(task := task_of(pictures, config))}; set task=medical (--task medical), "
-            f"or task={task} if they are none"
+            f"{medical} seems to be a medical image by its name, but without a task it is fused as "
+            f"{(task := task_of(pictures, config))}; set task=medical (--task medical), or "
+            f"task={task} if it is none"
         )
 
 
-def _medical_words(name: str) -> set[str]:
-    """The words for medical images in the name of a file and of its folder."""
-    return MEDICAL.intersection(re.findall("[a-z]+", " ".join(Path(name).parts[-2:]).lower()))
+def _names_medical(name: str) -> bool:
+    """Whether the name of a file or of its folder has a word for a medical image."""
+    words = re.findall("[a-z]+", " ".join(Path(name).parts[-2:]).lower())
+    return not MEDICAL.isdisjoint(words)
 
 
 def _warnings_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:

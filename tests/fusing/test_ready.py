@@ -45,19 +45,19 @@ def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
         fuse(color, grey, prior="gaussian", task=task, **PLAIN)
 
 
-def test_two_words_for_medical_images_cause_a_warning_unless_the_task_is_given(tmp_path):
-    mri, ct, pet, owner = (
-        tmp_path / name for name in ("MRI/7.png", "head_ct.png", "pet/1.png", "pet/2.png")
+def test_names_of_medical_images_cause_a_warning_unless_the_task_is_given(tmp_path):
+    mri, ct, pet, project = (
+        tmp_path / name for name in ("MRI/7.png", "head_ct.png", "pet/1.png", "project.png")
     )
-    for path in (mri, ct, pet, owner):
+    for path in (mri, ct, pet, project):
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(image(0)).save(path)
-    for pair in ((mri, ct), (pet, mri), (ct, mri)):
-        with pytest.warns(DdfmWarning, match=r": medical images, by .* as ir-visible; set task=m"):
+    for pair in ((mri, image(1)), (image(1), ct), (pet, mri)):
+        with pytest.warns(DdfmWarning, match=r"seems to be a medical .* as ir-visible; set task=m"):
             fuse(*pair, prior="gaussian", **PLAIN)
         fuse(*pair, prior="gaussian", task="medical", **PLAIN)  # a warning would be an error
-    for pair in ((pet, owner), (mri, image(1)), (pet, ct.rename(tmp_path / "project.png"))):
-        fuse(*pair, prior="gaussian", **PLAIN)  # pictures of a pet, for example
+    for animal in (pet, project):
+        fuse(animal, image(1), prior="gaussian", **PLAIN)
 
 
 @pytest.mark.parametrize(
