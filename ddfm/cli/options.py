@@ -256,12 +256,16 @@ fuser_options = all_of(
 def checked(settings: dict[str, Any]) -> FusionConfig:
     """The configuration in these options, or an error; loads neither weights nor torch."""
     from ddfm.config import FusionConfig
-    from ddfm.numerics.device import check_dtype
+    from ddfm.fusing.checks import check_head
+    from ddfm.numerics.device import check_device, check_dtype
     from ddfm.priors.catalog import check_prior
 
+    check_device(settings["device"])
     check_dtype(settings["dtype"])
     check_prior(settings["prior"])
-    return FusionConfig.among(settings)
+    config = FusionConfig.among(settings)
+    check_head(config, settings["head"])
+    return config
 
 
 def echo_json(value: object) -> None:

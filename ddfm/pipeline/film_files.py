@@ -14,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count as counting
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs, natural
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
-from ddfm.result import Fusion
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.lines import Entry
@@ -30,6 +29,9 @@ from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video, comment
 from ddfm.video.formats import WRITTEN
 from ddfm.video.sound import complete
+
+if TYPE_CHECKING:
+    from ddfm.result import Fusion
 
 __all__ = ["Film", "check_film", "check_rate", "open_film", "writing"]
 
@@ -73,9 +75,16 @@ def open_film(a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str
     return _videos(a, b)
 
 
-def check_film(out: str | os.PathLike[str]) -> None:
-    """Raise, before any work is done, the errors that `writing` would raise about this path."""
+def check_film(out: str | os.PathLike[str], rate: float | None = None) -> None:
+    """Raise, before any work is done, the errors that `writing` would raise about these.
+
+    Args:
+        out: the video, or the folder of frames.
+        rate: the frame rate that the caller gave.
+    """
     out = Path(out)
+    if rate is not None:
+        check_rate(rate)
     suffix = out.suffix.lower()
     if suffix and suffix not in WRITTEN:
         raise unknown("output suffix", suffix, [*WRITTEN, "none (a folder for frames)"])
@@ -87,6 +96,10 @@ def check_film(out: str | os.PathLike[str]) -> None:
         )
     elif out.is_dir() and not (out / NAME).exists() and any(out.iterdir()):
         raise _other_film(out, next(out.iterdir()).name)
+    if rate is not None and not suffix:
+        raise InputError(
+            f"{out} becomes a folder of frames, which has no frame rate; leave out --rate"
+        )
 
 
 def check_rate(rate: float) -> None:
@@ -128,12 +141,8 @@ def writing(
     if film.part is not None:
         out, record = film.part.path(out), _with_note(film.part.note(settings), record)
     maps = FilmMaps() if maps is None else maps
-    check_film(out)
+    check_film(out, rate)
     maps.check(out)
-    if rate is not None and not out.suffix:
-        raise InputError(
-            f"{out} becomes a folder of frames, which has no frame rate; leave out --rate"
-        )
     rate = film.rate if rate is None else rate
     check_rate(rate)
     if out.suffix:
@@ -229,7 +238,7 @@ class _VideoSink:
 
 class _FramesSink(FolderSink):
     def __init__(self, manifest: Manifest, settings: Entry, resume: bool, verify: bool) -> None:
-        super().__init__(manifest, [settings], Fusion.save, verify)
+        super().__init__(manifest, [settings], _save, verify)
         self.unbroken = resume  # whether all frames so far were kept
 
     def known(self, item: Item) -> Entry | None:
@@ -238,6 +247,10 @@ class _FramesSink(FolderSink):
             entry is not None and "task" in entry and isinstance(entry.get("chosen"), dict)
         )
         return entry if self.unbroken else None
+
+
+def _save(fusion: Fusion, path: Path) -> None:
+    fusion.save(path)
 
 
 def _check_other_films(

@@ -22,12 +22,16 @@ def sound_of(a: Path, b: Path, audio: str) -> Path | None:
     """The video whose sound is kept; None if none is.
 
     Args:
-        a, b: the source videos.
+        a, b: the source videos, or folders of frames, which have no sound.
         audio: "a", "b", "none", or "auto", the one that has sound. If both have, that is the
             second, which is usually from the visible camera.
     """
     one_of("audio", audio, WHOSE)
-    if audio == "none" or a.is_dir():
+    if a.is_dir() or b.is_dir():
+        if audio in ("a", "b"):
+            raise InputError(f"{a} and {b}: audio={audio} (--audio {audio}) is for two videos")
+        return None
+    if audio == "none":
         return None
     if audio != "auto":
         path = a if audio == "a" else b
