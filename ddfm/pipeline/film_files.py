@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count as counting
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
 from ddfm.storage.atomic import atomic_path
-from ddfm.storage.checksum import KnownFile
+from ddfm.storage.checksum import KnownFile, sha256_of_all
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import NAME, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
@@ -58,6 +59,11 @@ class Film:
     outputs: frozenset[str] | None = None
     files: tuple[Sequence[Path], Sequence[Path]] = ((), ())
     part: Part | None = None
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """The SHA-256 of each of the two films; see `sha256_of_all`."""
+        return list(map(sha256_of_all, self.files))
 
 
 def open_film(a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None) -> Film:
@@ -138,8 +144,9 @@ def writing(
         sound: the video whose sound is kept.
     """
     out = Path(out)
-    if film.part is not None:
-        out, record = film.part.path(out), _with_note(film.part.note(settings), record)
+    if film.part is not None and out.suffix:
+        note = film.part.note(settings, film.digests)
+        out, record = film.part.path(out), _with_note(note, record)
     maps = FilmMaps() if maps is None else maps
     check_film(out, rate)
     maps.check(out)

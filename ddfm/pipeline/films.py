@@ -40,7 +40,6 @@ from ddfm.registration.pictures import SAMPLE
 from ddfm.restoration.corrections import summed_up
 from ddfm.restoration.observation import observation_of_each
 from ddfm.result import Chosen, Fusion
-from ddfm.storage.checksum import sha256_of_all
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Shard
 from ddfm.storage.outputs import keep_sources
@@ -179,9 +178,8 @@ def _record(
 ) -> Record:
     settings = fuser.settings(fuser.config.usual_task) | {"task": fuser.config.task}
     settings |= {} if film.part is None else film.part.frames
-    digests = map(sha256_of_all, film.files)
     opening = {"film": {name: value for name, value in of_film.items() if value is not None}}
-    return Record.of(settings, list(zip(map(str, names), digests, strict=True)), opening)
+    return Record.of(settings, list(zip(map(str, names), film.digests, strict=True)), opening)
 
 
 def _text_of(record: Record | None, work: _FilmWork) -> Callable[[], str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
@@ -17,6 +18,11 @@ from ddfm.serve.measures import Measures
 from ddfm.serve.refusals import refusal
 
 __all__ = ["Admission", "Limits"]
+
+# The statuses under which requests without an answer are counted.
+GONE = 499  # the client hung up, as in the logs of nginx
+FAILED = 500  # anything else
+MOMENT = 0.01  # seconds before an answer for the news that the client hung up during the fusion
 
 
 @dataclass(frozen=True)
@@ -71,17 +77,27 @@ class Admission:
         if scope["type"] != "http" or scope["path"] != self.path or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        status, began = 500, time.monotonic()  # unless another answer begins
+        status, began = 0, time.monotonic()
+
+        async def heard() -> Message:
+            nonlocal status
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                status = status or GONE
+            return message
 
         async def noticed(message: Message) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(heard(), MOMENT)
+                status = status or message["status"]
             await send(message)
 
         try:
-            await self._admitted(scope, receive, noticed)
+            await self._admitted(scope, heard, noticed)
         finally:
-            self.measures.add(status, time.monotonic() - began)
+            self.measures.add(status or FAILED, time.monotonic() - began)
 
     async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.taken >= self.limits.queue:

@@ -1,5 +1,6 @@
 """The service: the pictures of the command line, and a one-line error for anything else."""
 
+import asyncio
 import base64
 import html
 import io
@@ -232,6 +233,28 @@ def test_metrics_count_requests_their_seconds_and_those_in_progress(prior):
     assert [now[f'{count}{{status="{status}"}}'] for status in (200, 400)] == [1, 1]
     assert now[f'{seconds}{{status="200"}}'] >= 0.2 > now[f'{seconds}{{status="400"}}']
     assert now["ddfm_requests_taken"] == 0
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["in the upload", "in the fusion"])
+def test_clients_that_hang_up_are_counted_apart(prior, whole):
+    app = make_app(Service(device="cpu"), prior)
+    head = b'--X\r\nContent-Disposition: form-data; name="sources"; filename="a.png"\r\n\r\n'
+    form = b"".join(head + data + b"\r\n" for _, (_, data) in pair()) + b"--X--\r\n"
+    kind = (b"content-type", b"multipart/form-data; boundary=X")
+    scope = {"type": "http", "method": "POST", "path": "/fuse", "query_string": b""}
+    body = form if whole else form[:100]
+    heard = iter([{"type": "http.request", "body": body, "more_body": not whole}])
+
+    async def receive():
+        return next(heard, {"type": "http.disconnect"})
+
+    async def send(_):
+        pass
+
+    asyncio.run(app(scope | {"headers": [kind]}, receive, send))
+    now = measured(TestClient(app))
+    assert now['ddfm_request_seconds_count{status="499"}'] == 1
+    assert [name for name in now if "count" in name] == ['ddfm_request_seconds_count{status="499"}']
 
 
 def test_a_request_that_takes_too_long_is_ended(prior):
