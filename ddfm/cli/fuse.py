@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +38,6 @@ from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_sources
 from ddfm.cli.writing import OutputPath, say
-from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
@@ -127,8 +125,6 @@ def fuse(
     check_dashes(sources, output, views=bool(images.show or images.overlay), as_json=as_json)
     settings |= observations(settings, len(sources))
     checked(settings)
-    if quiet:
-        warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
     settings, _, record = as_recorded(like, settings, {})
     check_alignment(settings)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ddfm.cli.status import be_quiet, verbose_option
+from ddfm.errors import DdfmWarning
 
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
@@ -46,6 +48,7 @@ def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 def _silence(_: click.Context, __: click.Parameter, quiet: bool) -> bool:
     if quiet:
         be_quiet()
+        warnings.simplefilter("ignore", DdfmWarning)  # until the command ends
     return quiet
 
 

@@ -703,6 +703,14 @@ def test_both_commands_take_videos(tmp_path, videos):
     assert VideoReader(film).rate == 5
 
 
+def test_a_quiet_command_prints_no_warning(tmp_path, videos):
+    short = write_film(tmp_path / "short.mkv", [np.zeros((20, 24), np.uint8)] * 2)
+    result = ddfm_run("film", videos[0], short, "-o", tmp_path / "x.mkv", *FAST)
+    assert "continues after frame 2" in result.stderr
+    result = ddfm_run("film", videos[0], short, "-o", tmp_path / "x.mkv", *FAST, "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_the_command_fails_in_one_line(tmp_path, folders, videos):
     def refuses(*arguments: object, words: str) -> None:
         refused(ddfm_run(*arguments), words)
