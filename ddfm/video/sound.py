@@ -11,6 +11,7 @@ from typing import Any
 from ddfm.arguments import one_of
 from ddfm.errors import InputError, StorageError, one_line
 from ddfm.storage.inputs import existing_file
+from ddfm.storage.ours import being_written
 from ddfm.video.files import EXACT, import_av, open_video, stream_like
 
 __all__ = ["complete", "sound_of"]
@@ -58,6 +59,7 @@ def complete(video: Path, path: Path, comment: str, source: Path | None) -> str 
     av = import_av()
     temporary = video.with_name(f"{video.stem}-complete{video.suffix}")
     lacking = None
+    being_written.add(temporary)  # removed if the process is asked to end
     try:
         with ExitStack() as stack:
             silent = stack.enter_context(open_video(video))
@@ -80,6 +82,7 @@ def complete(video: Path, path: Path, comment: str, source: Path | None) -> str 
     except (av.FFmpegError, OSError, ValueError) as error:
         raise StorageError(f"cannot write {path}: {one_line(error)}") from None
     finally:
+        being_written.discard(temporary)
         temporary.unlink(missing_ok=True)
     return lacking
 

@@ -20,6 +20,7 @@ from PIL import Image
 from command_line import FAST, ddfm_run, refused
 from ddfm.config import FusionConfig
 from ddfm.priors import load_prior
+from ddfm.result import Fusion
 from ddfm.serve.app import Service, make_app
 from ddfm.serve.limits import Limits
 from serve_load import malformed
@@ -255,6 +256,25 @@ def test_clients_that_hang_up_are_counted_apart(prior, whole):
     now = measured(TestClient(app))
     assert now['ddfm_request_seconds_count{status="499"}'] == 1
     assert [name for name in now if "count" in name] == ['ddfm_request_seconds_count{status="499"}']
+
+
+def test_it_answers_while_a_picture_is_encoded(client, monkeypatch):
+    encodes, may_go, kept = threading.Event(), threading.Event(), Fusion.save
+
+    def save(self, *arguments, **keywords):
+        encodes.set()
+        assert may_go.wait(20)
+        return kept(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Fusion, "save", save)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fuse, client, pair())
+        try:
+            assert encodes.wait(20)
+            assert pool.submit(client.get, "/healthz").result(10).json()["taken"] == 1
+        finally:
+            may_go.set()
+        assert first.result().status_code == 200
 
 
 def test_a_request_that_takes_too_long_is_ended(prior):
