@@ -14,7 +14,7 @@ import click
 from ddfm.cli.alignment import align_options, alignment_settings, check_alignment
 from ddfm.cli.film import fuse_film
 from ddfm.cli.folders import FolderOptions, folder_options, fuse_files_of_folders
-from ddfm.cli.groups import given_in, refuse, take
+from ddfm.cli.groups import given_in, is_given, refuse, take
 from ddfm.cli.images import BOTH, ImageOptions, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
 from ddfm.cli.opening import (
@@ -201,7 +201,10 @@ def _fuse_films(request: _Request) -> None:
     if len(request.sources) != 2 or not all(map(is_video, request.sources)):
         raise click.UsageError("a film can only be fused with one other film; give two films")
     only_images = given_in(request.images) | given_in(request.files)
-    refuse([name for name in only_images if name not in FOR_FILMS], "images, not for films")
+    names = [name for name in only_images if name not in FOR_FILMS]
+    names += ["--json"] if request.as_json else []
+    names += ["--metadata-from"] if is_given("metadata_from") else []
+    refuse(names, "images, not for films")
     fuse_film(
         *request.sources,
         request.output,

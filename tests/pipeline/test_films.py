@@ -720,7 +720,8 @@ def test_the_command_fails_in_one_line(tmp_path, folders, videos):
     refuses("film", folders[0], videos[1], "-o", out, words="two folders or two videos")
     refuses("film", *folders, "-o", folders[0], words="it is a source itself")
     refuses("film", *folders, "-o", tmp_path, words="which does not belong to this film")
-    refuses("fuse", *videos, "-o", out, "--save-steps", tmp_path, words="not for films")
+    for option in (["--save-steps", tmp_path], ["--json"], ["--metadata-from", "a"]):
+        refuses("fuse", *videos, "-o", out, *option, words=f"{option[0]} is for images, not for")
     still = tmp_path / "still.png"
     Image.new("L", (16, 12)).save(still)
     for sources in (videos[:1], [*videos, videos[0]], [still, videos[0]], [videos[0], still]):
