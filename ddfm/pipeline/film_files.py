@@ -17,7 +17,7 @@ from itertools import count as counting
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError, unknown
+from ddfm.errors import DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs, natural
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
@@ -100,8 +100,9 @@ def check_film(out: str | os.PathLike[str], rate: float | None = None) -> None:
         raise StorageError(
             f"cannot write {out}: it is a file, and an output without a suffix is a folder"
         )
-    elif out.is_dir() and not (out / NAME).exists() and any(out.iterdir()):
-        raise _other_film(out, next(out.iterdir()).name)
+    elif out.is_dir() and not (out / NAME).exists():
+        for path in out.iterdir():
+            _check_in_film(path, known=False)
     if rate is not None and not suffix:
         raise InputError(
             f"{out} becomes a folder of frames, which has no frame rate; leave out --rate"
@@ -265,15 +266,16 @@ def _check_other_films(
 ) -> None:
     for path in sorted(there):
         known = path.name in manifest.entries and (outputs is None or path.name in outputs)
-        if not known and not is_manifest(path.name) and not path.name.startswith("."):
-            raise _other_film(manifest.folder, path.name)
+        _check_in_film(path, known)
 
 
-def _other_film(out: Path, name: str) -> DdfmError:
-    return StorageError(
-        f"cannot write {out}: it holds {name}, which does not belong to this film; "
-        "name an empty or a new folder"
-    )
+def _check_in_film(path: Path, known: bool) -> None:
+    """Raise if a file in the folder of a film is none of its frames; hidden files do not matter."""
+    if not known and not is_manifest(path.name) and not path.name.startswith("."):
+        raise StorageError(
+            f"cannot write {path.parent}: it holds {path.name}, which does not belong to this "
+            "film; name an empty or a new folder"
+        )
 
 
 def _folders(a: Path, b: Path, pattern: str | None) -> Film:
