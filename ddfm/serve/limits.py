@@ -77,20 +77,22 @@ class Admission:
         if scope["type"] != "http" or scope["path"] != self.path or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        status, began = 0, time.monotonic()
+        status, whole, began = 0, False, time.monotonic()
 
         async def heard() -> Message:
-            nonlocal status
+            nonlocal status, whole
             message = await receive()
             if message["type"] == "http.disconnect":
                 status = status or GONE
+            whole = not message.get("more_body", False)
             return message
 
         async def noticed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(heard(), MOMENT)
+                if whole:  # else listening would ask for the rest of a request that is refused
+                    with suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(heard(), MOMENT)
                 status = status or message["status"]
             await send(message)
 

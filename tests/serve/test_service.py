@@ -258,6 +258,22 @@ def test_clients_that_hang_up_are_counted_apart(prior, whole):
     assert [name for name in now if "count" in name] == ['ddfm_request_seconds_count{status="499"}']
 
 
+def test_the_body_of_a_refused_request_is_not_asked_for(prior):
+    """Clients of HTTP/1.1 may wait with a large body until the server listens to it."""
+    app = make_app(Service(device="cpu", limits=Limits(upload=10)), prior)
+    scope = {"type": "http", "method": "POST", "path": "/fuse", "query_string": b""}
+    sent = []
+
+    async def receive():
+        raise AssertionError("it listens")
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope | {"headers": [(b"content-length", b"11")]}, receive, send))
+    assert sent[0]["status"] == 413
+
+
 def test_it_answers_while_a_picture_is_encoded(client, monkeypatch):
     encodes, may_go, kept = threading.Event(), threading.Event(), Fusion.save
 
