@@ -17,6 +17,7 @@ from itertools import count as counting
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddfm.arguments import a_number
 from ddfm.errors import DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs, natural
 from ddfm.pipeline.film_maps import FilmMaps
@@ -110,8 +111,8 @@ def check_film(out: str | os.PathLike[str], rate: float | None = None) -> None:
 
 
 def check_rate(rate: float) -> None:
-    """Refuses an impossible frame rate."""
-    if not 0.001 <= rate <= 1000:
+    """Refuses an impossible frame rate, which may come from the record of any file."""
+    if not 0.001 <= a_number("the frame rate", rate) <= 1000:
         raise InputError(
             f"the frame rate must be from 0.001 to 1000 frames per second, not {rate:g}"
         )

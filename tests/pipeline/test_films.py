@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import struct
 import sys
@@ -18,6 +19,7 @@ import ddfm
 from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.picture import from_array
+from ddfm.pipeline.film_files import check_rate
 from ddfm.pipeline.films import fuse_frames, fuse_sequence
 from ddfm.storage.manifest import NAME
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
@@ -635,6 +637,12 @@ def test_bad_videos_are_refused(tmp_path, fuser, videos, av):
     fails("there is no folder", out=tmp_path / "none" / "x.mp4")
     (tmp_path / "folder.mp4").mkdir()
     fails("it is a folder", out=tmp_path / "folder.mp4")
+
+
+@pytest.mark.parametrize("rate", ["9", [9], None, math.nan, 1001])
+def test_a_rate_from_a_damaged_record_is_refused(rate):
+    with pytest.raises(DdfmError, match="the frame rate must be"):
+        check_rate(rate)
 
 
 def test_a_list_of_other_files_is_not_followed(tmp_path, av, videos):
