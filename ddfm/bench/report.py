@@ -59,9 +59,9 @@ def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) 
     return (
         f"<p>Task: {_text(dataset.task)}. Values are means over pairs; those of targets and lights "
         "are over all targets and lights of the set. SSIM has data range "
-        f"{result.ssim_range:g}. Bold is the best value, underlined the second best. Click a "
-        "column head to sort. Published rows (in italics) are quoted from papers, for the full "
-        f"test set.</p>{_sortable(table, published(dataset))}"
+        f"{result.ssim_range:g}. Bold is the best value, underlined the second best, among "
+        "the rows with most pairs. Click a column head to sort. Published rows (in italics) "
+        f"are quoted from papers, for the full test set.</p>{_sortable(table, published(dataset))}"
     )
 
 

@@ -22,7 +22,7 @@ from ddfm.bench.datasets import Dataset
 from ddfm.bench.degraded import row_name
 from ddfm.bench.results import Bench, summarise
 from ddfm.metrics import METRICS, known_metrics, metrics_of_papers
-from ddfm.metrics.tables import Column, Table, as_csv, as_latex, as_markdown, column
+from ddfm.metrics.tables import PAIRS, Column, Table, as_csv, as_latex, as_markdown, column
 from ddfm.storage.noted import write_noted
 
 __all__ = ["TABLES", "after_degradation", "means", "published", "write_tables"]
@@ -64,14 +64,14 @@ def means(
     entries = {m: sets[dataset.name] for m, sets in summary.items() if dataset.name in sets}
     names = known_metrics(task=dataset.task) if columns is None else columns
     rows = [
-        (method, {"pairs": e["pairs"], SECONDS.name: e["seconds_per_pair"], **e["metrics"]})
+        (method, {PAIRS: e["pairs"], SECONDS.name: e["seconds_per_pair"], **e["metrics"]})
         for method, e in entries.items()
     ]
     quoted = [
-        (f"{row['method']} ({row['source']})", {"pairs": row["pairs"], **row["metrics"]})
+        (f"{row['method']} ({row['source']})", {PAIRS: row["pairs"], **row["metrics"]})
         for row in published(dataset)
     ]
-    heads = [Column("pairs"), SECONDS, *map(column, names)]
+    heads = [Column(PAIRS), SECONDS, *map(column, names)]
     return Table(f"{dataset.name}, means", "method", heads, rows, quoted)
 
 
@@ -87,7 +87,7 @@ def after_degradation(dataset: Dataset, summary: dict[str, dict[str, Any]]) -> l
     for what, some in rows.items():
         names = dict.fromkeys(name for _, values in some for name in values)
         measured = [n for n in names if n.startswith(("PSNR", "SSIM"))]
-        heads = [Column("pairs"), SECONDS, *(Column(name, 1) for name in measured)]
+        heads = [Column(PAIRS), SECONDS, *(Column(name, 1) for name in measured)]
         heads += [Column("rim")] if "rim" in names else []
         tables.append(Table(f"{dataset.name} after {what}, means", "method", heads, some))
     return tables

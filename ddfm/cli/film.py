@@ -168,14 +168,18 @@ def fuse_film(
     check_exist((a, b))
     config = checked(settings)
     stage("loading")
-    from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
-    from ddfm.pipeline.films import fuse_sequence
     from ddfm.storage.ours import check_no_source
+    from ddfm.video.sound import sound_of
 
     check_no_source(output)
-    check_film(output)
+    check_film(output, how.get("rate"))
+    sound_of(a, b, how.get("audio", "auto"))  # refuses sound that is not there
     check_transform_output(config, save_transform)
+
+    from ddfm.fuser import Fuser  # imports torch, so only after all checks
+    from ddfm.pipeline.films import fuse_sequence
+
     fuser = Fuser(**settings)
     how |= {"save_transform": save_transform, "progress": False if quiet else None}
     summary = fuse_sequence(a, b, output, fuser, **how)

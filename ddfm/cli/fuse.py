@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import click
 from ddfm.cli.alignment import align_options, alignment_settings, check_alignment
 from ddfm.cli.film import fuse_film
 from ddfm.cli.folders import FolderOptions, folder_options, fuse_files_of_folders
-from ddfm.cli.groups import given_in, refuse, take
+from ddfm.cli.groups import given_in, is_given, refuse, take
 from ddfm.cli.images import BOTH, ImageOptions, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
 from ddfm.cli.opening import (
@@ -40,7 +39,6 @@ from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_sources
 from ddfm.cli.writing import OutputPath, say
-from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
@@ -128,8 +126,6 @@ def fuse(
     check_dashes(sources, output, views=bool(images.show or images.overlay), as_json=as_json)
     settings |= observations(settings, len(sources))
     checked(settings)
-    if quiet:
-        warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
     settings, _, record = as_recorded(like, settings, {})
     check_alignment(settings)
@@ -206,7 +202,10 @@ def _fuse_films(request: _Request) -> None:
     if len(request.sources) != 2 or not all(map(is_video, request.sources)):
         raise click.UsageError("a film can only be fused with one other film; give two films")
     only_images = given_in(request.images) | given_in(request.files)
-    refuse([name for name in only_images if name not in FOR_FILMS], "images, not for films")
+    names = [name for name in only_images if name not in FOR_FILMS]
+    names += ["--json"] if request.as_json else []
+    names += ["--metadata-from"] if is_given("metadata_from") else []
+    refuse(names, "images, not for films")
     fuse_film(
         *request.sources,
         request.output,

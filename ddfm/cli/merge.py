@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ddfm.cli.options import quiet_option, verify_option
+from ddfm.cli.writing import say
 
 __all__ = ["merge"]
 
@@ -42,7 +43,7 @@ def merge(out: Path, verify: bool, quiet: bool) -> int | None:
     video = is_film(out) and not out.is_dir()
     merged = merge_film(out) if video else merge_shards(out, verify=verify)
     if not quiet or not merged.ok:
-        click.echo(merged, err=True)
+        say(merged, err=True)
         if not video:
-            click.echo(UNSEEN, err=True)
+            say(UNSEEN, err=True)
     return None if merged.ok else 1

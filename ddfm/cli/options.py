@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ddfm.cli.status import be_quiet, verbose_option
+from ddfm.errors import DdfmWarning
 
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
@@ -47,6 +49,7 @@ def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 def _silence(_: click.Context, __: click.Parameter, quiet: bool) -> bool:
     if quiet:
         be_quiet()
+        warnings.simplefilter("ignore", DdfmWarning)  # until the command ends
     return quiet
 
 
@@ -257,12 +260,16 @@ fuser_options = all_of(
 def checked(settings: dict[str, Any]) -> FusionConfig:
     """The configuration in these options, or an error; loads neither weights nor torch."""
     from ddfm.config import FusionConfig
-    from ddfm.numerics.device import check_dtype
+    from ddfm.fusing.checks import check_head
+    from ddfm.numerics.device import check_device, check_dtype
     from ddfm.priors.catalog import check_prior
 
+    check_device(settings["device"])
     check_dtype(settings["dtype"])
     check_prior(settings["prior"])
-    return FusionConfig.among(settings)
+    config = FusionConfig.among(settings)
+    check_head(config, settings["head"])
+    return config
 
 
 def echo_json(value: object) -> None:

@@ -90,9 +90,15 @@ def serve(
       curl -F sources=@a.tif -F sources=@b.tif -F 'options={"task": "medical"}' -F format=tif
         localhost:8000/fuse -o fused.tif
     """
+    from ddfm.arguments import positive
     from ddfm.errors import MissingExtra
-    from ddfm.numerics.device import find_device
+    from ddfm.numerics.device import check_device, check_dtype, find_device
     from ddfm.priors.catalog import check_prior
+
+    check_device(device)
+    check_dtype(dtype)
+    check_prior(prior)
+    upload = round(1e6 * positive("--max-upload", max_upload))
 
     try:
         import uvicorn
@@ -101,7 +107,6 @@ def serve(
         from ddfm.serve.limits import Limits
     except ImportError as error:
         raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
-    check_prior(prior)
     find_device(device)
     service = Service(
         prior=prior,
@@ -109,8 +114,12 @@ def serve(
         dtype=dtype,
         threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
         hosts=LOCAL if host in LOCAL else ("*",),
-        limits=Limits(queue, round(max_upload * 1e6), seconds),
+        limits=Limits(queue, upload, seconds),
     )
+    if workers > 1:
+        from ddfm.priors import load_prior
+
+        load_prior(prior)  # uvicorn starts workers that fail again and again
     port = free_port(host, port)
     os.environ[SETTINGS] = json.dumps(asdict(service))
     say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ (once the prior is loaded)")

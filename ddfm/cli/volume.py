@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -27,7 +26,6 @@ from ddfm.cli.sources import check_exist
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.volume_sources import VolumeSourceOptions, volume_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
-from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
 
 if TYPE_CHECKING:
@@ -146,8 +144,6 @@ def volume(
     # Also protect the further files of a volume that has several, of which only one was named.
     kept = protecting(*(file for volume in sources for file in volume_files(volume)))
     click.get_current_context().with_resource(kept)
-    if quiet:
-        warnings.simplefilter("ignore", DdfmWarning)
     how["transform"] = _motion(how["transform"])
     outputs.check(how, len(sources))
     count = samples_for(outputs.uncertainty, samples)

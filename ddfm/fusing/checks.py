@@ -5,6 +5,7 @@ torch is imported only where it is needed, since plans for folders are checked w
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,24 @@ from ddfm.errors import InputError, unknown
 from ddfm.numerics.device import fast_dtype
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
+from ddfm.storage.inputs import existing_file
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_attribution", "check_early", "check_number", "resolved_for", "usual_dtype"]
+__all__ = [
+    "check_attribution",
+    "check_early",
+    "check_head",
+    "check_number",
+    "resolved_for",
+    "usual_dtype",
+]
 
 
 def check_early(config: FusionConfig, head: Any) -> None:
     """Refuses settings that are known to be wrong before a prior is loaded."""
+    check_head(config, head)
     if config.method == "dmfuse":
         from ddfm.dmfuse.fuse import OVERLAP
         from ddfm.numerics.tone import Tone
@@ -33,8 +43,14 @@ def check_early(config: FusionConfig, head: Any) -> None:
     from ddfm.diffusion.samplers import find_sampler
 
     find_sampler(config.resolved(config.usual_task).sampler)
-    if head is not None:
+
+
+def check_head(config: FusionConfig, head: str | os.PathLike[str] | None) -> None:
+    """Refuses weights of dmfuse for another method, and a file of them that does not exist."""
+    if head is not None and config.method != "dmfuse":
         raise InputError("head (--head) is for method dmfuse; set method (--method dmfuse), too")
+    if head is not None:
+        existing_file(head)
 
 
 def check_number(number: int, config: FusionConfig) -> None:

@@ -1,7 +1,8 @@
 """Tables of metrics as CSV, Markdown or LaTeX. Arrows show whether more or less is better.
 
 Among several methods, the best value of a column is bold, and the second best is in italics
-(Markdown) or underlined (LaTeX). Values that are equal as printed share their rank.
+(Markdown) or underlined (LaTeX). Values that are equal as printed share their rank. Means over
+fewer pairs than those of other rows have none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ddfm.metrics.contrast import COUNTS
 
 __all__ = [
     "LOWER_IS_BETTER",
+    "PAIRS",
     "Column",
     "Table",
     "as_csv",
@@ -29,6 +31,7 @@ __all__ = [
 
 LOWER_IS_BETTER = frozenset({"MSE", "Nabf", "QCV", "targets_lost", "lights_lost"})
 DIGITS = 4  # digits of the largest value of a column; at most one less after the decimal point
+PAIRS = "pairs"  # the column with the number of pairs that the values of a row are means over
 PRINTED = 2  # digits after the decimal point in papers
 
 Values = Mapping[str, float | None]
@@ -88,8 +91,15 @@ class Table:
         ]
 
     def places(self, column: Column) -> list[int]:
-        """The rank of each of `rows` in a column: 1 for the best, 2 for the second, 0 otherwise."""
-        shown = self.shown(column)[: len(self.rows)]
+        """The rank of each of `rows` in a column: 1 for the best, 2 for the second, 0 otherwise.
+
+        Means over fewer pairs than those of other rows have none: the missing pairs may be hard.
+        """
+        pairs = [row.get(PAIRS) or 0 for _, row in self.rows]
+        shown = [
+            text if count == max(pairs) else ""
+            for text, count in zip(self.shown(column), pairs, strict=False)
+        ]
         values = {float(text) for text in shown if text}
         if not self.ranked or not column.better or len(values) < 2:
             return [0] * len(shown)

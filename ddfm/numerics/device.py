@@ -11,9 +11,17 @@ from ddfm.errors import HostError, InputError, short, unknown
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_dtype", "fast_dtype", "find_device", "find_dtype", "found_without_torch"]
+__all__ = [
+    "check_device",
+    "check_dtype",
+    "fast_dtype",
+    "find_device",
+    "find_dtype",
+    "found_without_torch",
+]
 
 DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("cpu", "cuda", "hpu", "mps", "mtia", "npu", "xla", "xpu")  # kinds that torch may have
 # Files in /dev that suggest a GPU: of NVIDIA, of NVIDIA's embedded boards, of AMD, of WSL.
 GPUS = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
 
@@ -23,6 +31,14 @@ def check_dtype(name: str) -> str:
     if name not in ("auto", *DTYPES):
         raise unknown("dtype", name, ["auto", *DTYPES])
     return name
+
+
+def check_device(name: str) -> None:
+    """Refuses a device that this machine cannot have. Only torch knows whether others work."""
+    kind = name.partition(":")[0]
+    gone = (kind == "cuda" and not _may_have_gpu()) or (kind == "mps" and sys.platform != "darwin")
+    if gone or kind not in ("auto", *DEVICES):
+        raise _no_device(name)
 
 
 def find_device(name: str | torch.device = "auto") -> torch.device:
@@ -39,7 +55,7 @@ def find_device(name: str | torch.device = "auto") -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise HostError(f"there is no device {short(str(name))} here; use auto or cpu") from None
+        raise _no_device(str(name)) from None
     return device
 
 
@@ -75,9 +91,18 @@ def found_without_torch(device: str, dtype: str) -> tuple[str, str] | None:
     """
     if sys.platform != "linux" or device not in ("auto", "cpu"):
         return None
-    if device == "auto" and any(any(Path("/dev").glob(name)) for name in GPUS):
+    if device == "auto" and _may_have_gpu():
         return None
     if dtype != "auto":
         return dtype, "cpu"
     words = Path("/proc/cpuinfo").read_text("utf-8", "replace").split()
     return "bfloat16" if {"avx512_bf16", "amx_tile"} & set(words) else "float32", "cpu"
+
+
+def _may_have_gpu() -> bool:
+    """Whether CUDA may work here; on Linux, a GPU of any maker shows in /dev."""
+    return sys.platform != "linux" or any(any(Path("/dev").glob(name)) for name in GPUS)
+
+
+def _no_device(name: str) -> HostError:
+    return HostError(f"there is no device {short(name)} here; use auto or cpu")

@@ -12,24 +12,28 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count as counting
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError, unknown
+from ddfm.arguments import a_number
+from ddfm.errors import DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs, natural
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
-from ddfm.result import Fusion
 from ddfm.storage.atomic import atomic_path
-from ddfm.storage.checksum import KnownFile
+from ddfm.storage.checksum import KnownFile, sha256_of_all
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import NAME, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video, comment
 from ddfm.video.formats import WRITTEN
 from ddfm.video.sound import complete
+
+if TYPE_CHECKING:
+    from ddfm.result import Fusion
 
 __all__ = ["Film", "check_film", "check_rate", "open_film", "writing"]
 
@@ -57,6 +61,11 @@ class Film:
     files: tuple[Sequence[Path], Sequence[Path]] = ((), ())
     part: Part | None = None
 
+    @cached_property
+    def digests(self) -> list[str]:
+        """The SHA-256 of each of the two films; see `sha256_of_all`."""
+        return list(map(sha256_of_all, self.files))
+
 
 def open_film(a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None) -> Film:
     """The frames of two folders, paired by name, or of two videos, paired in order."""
@@ -73,9 +82,16 @@ def open_film(a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str
     return _videos(a, b)
 
 
-def check_film(out: str | os.PathLike[str]) -> None:
-    """Raise, before any work is done, the errors that `writing` would raise about this path."""
+def check_film(out: str | os.PathLike[str], rate: float | None = None) -> None:
+    """Raise, before any work is done, the errors that `writing` would raise about these.
+
+    Args:
+        out: the video, or the folder of frames.
+        rate: the frame rate that the caller gave.
+    """
     out = Path(out)
+    if rate is not None:
+        check_rate(rate)
     suffix = out.suffix.lower()
     if suffix and suffix not in WRITTEN:
         raise unknown("output suffix", suffix, [*WRITTEN, "none (a folder for frames)"])
@@ -85,13 +101,18 @@ def check_film(out: str | os.PathLike[str]) -> None:
         raise StorageError(
             f"cannot write {out}: it is a file, and an output without a suffix is a folder"
         )
-    elif out.is_dir() and not (out / NAME).exists() and any(out.iterdir()):
-        raise _other_film(out, next(out.iterdir()).name)
+    elif out.is_dir() and not (out / NAME).exists():
+        for path in out.iterdir():
+            _check_in_film(path, known=False)
+    if rate is not None and not suffix:
+        raise InputError(
+            f"{out} becomes a folder of frames, which has no frame rate; leave out --rate"
+        )
 
 
 def check_rate(rate: float) -> None:
-    """Refuses an impossible frame rate."""
-    if not 0.001 <= rate <= 1000:
+    """Refuses an impossible frame rate, which may come from the record of any file."""
+    if not 0.001 <= a_number("the frame rate", rate) <= 1000:
         raise InputError(
             f"the frame rate must be from 0.001 to 1000 frames per second, not {rate:g}"
         )
@@ -125,15 +146,12 @@ def writing(
         sound: the video whose sound is kept.
     """
     out = Path(out)
-    if film.part is not None:
-        out, record = film.part.path(out), _with_note(film.part.note(settings), record)
+    if film.part is not None and out.suffix:
+        note = film.part.note(settings, film.digests)
+        out, record = film.part.path(out), _with_note(note, record)
     maps = FilmMaps() if maps is None else maps
-    check_film(out)
+    check_film(out, rate)
     maps.check(out)
-    if rate is not None and not out.suffix:
-        raise InputError(
-            f"{out} becomes a folder of frames, which has no frame rate; leave out --rate"
-        )
     rate = film.rate if rate is None else rate
     check_rate(rate)
     if out.suffix:
@@ -229,7 +247,7 @@ class _VideoSink:
 
 class _FramesSink(FolderSink):
     def __init__(self, manifest: Manifest, settings: Entry, resume: bool, verify: bool) -> None:
-        super().__init__(manifest, [settings], Fusion.save, verify)
+        super().__init__(manifest, [settings], _save, verify)
         self.unbroken = resume  # whether all frames so far were kept
 
     def known(self, item: Item) -> Entry | None:
@@ -240,20 +258,25 @@ class _FramesSink(FolderSink):
         return entry if self.unbroken else None
 
 
+def _save(fusion: Fusion, path: Path) -> None:
+    fusion.save(path)
+
+
 def _check_other_films(
     manifest: Manifest, there: Iterable[Path], outputs: frozenset[str] | None
 ) -> None:
     for path in sorted(there):
         known = path.name in manifest.entries and (outputs is None or path.name in outputs)
-        if not known and not is_manifest(path.name) and not path.name.startswith("."):
-            raise _other_film(manifest.folder, path.name)
+        _check_in_film(path, known)
 
 
-def _other_film(out: Path, name: str) -> DdfmError:
-    return StorageError(
-        f"cannot write {out}: it holds {name}, which does not belong to this film; "
-        "name an empty or a new folder"
-    )
+def _check_in_film(path: Path, known: bool) -> None:
+    """Raise if a file in the folder of a film is none of its frames; hidden files do not matter."""
+    if not known and not is_manifest(path.name) and not path.name.startswith("."):
+        raise StorageError(
+            f"cannot write {path.parent}: it holds {path.name}, which does not belong to this "
+            "film; name an empty or a new folder"
+        )
 
 
 def _folders(a: Path, b: Path, pattern: str | None) -> Film:

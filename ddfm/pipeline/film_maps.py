@@ -7,19 +7,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from ddfm.errors import InputError, unknown
 from ddfm.imaging.picture import from_array
-from ddfm.result import Fusion
 from ddfm.storage.atomic import atomic_path
-from ddfm.trust.pictures import drawn_uncertainty, top_for
-from ddfm.trust.samples import check_samples
 from ddfm.video.files import VideoWriter, check_video
 from ddfm.video.formats import WRITTEN
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ddfm.result import Fusion
 
 __all__ = ["FilmMaps"]
 
@@ -62,7 +63,10 @@ class FilmMaps:
             if path.suffix.lower() not in WRITTEN:
                 raise unknown("suffix of a film", path.suffix or path.name, WRITTEN)
             check_video(path)
-        check_samples(self.samples, needed=self.uncertainty is not None)
+        if self.uncertainty is not None:
+            from ddfm.trust.samples import check_samples  # imports torch
+
+            check_samples(self.samples, needed=True)
 
     @contextmanager
     def writing(self, rate: float, record: str | None) -> Iterator[Callable[[Fusion, str], None]]:
@@ -91,6 +95,8 @@ class _Deviation:
         self.top: int | None = None
 
     def __call__(self, fusion: Fusion) -> Image.Image:
+        from ddfm.trust.pictures import drawn_uncertainty, top_for  # imports scipy
+
         assert fusion.uncertainty is not None
         std = 255 * fusion.uncertainty.std
         self.top = top_for(std) if self.top is None else self.top

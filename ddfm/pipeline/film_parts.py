@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,17 @@ class Part:
         return self.shard.index * self.film // self.shard.count
 
     def path(self, out: Path) -> Path:
-        """The output of this part: a video of its own, or the folder that all parts share."""
-        return _path(self.shard, out) if out.suffix else out
+        """The video that this part of a video is written to."""
+        return _path(self.shard, out)
 
-    def note(self, settings: Entry) -> str:
-        """The comment of this part; its digest is that of all parts made with the same settings."""
+    def note(self, settings: Entry, sources: Sequence[str]) -> str:
+        """The comment of this part.
+
+        It has a digest, the same in all parts with these settings and these sources, which are
+        given by their SHA-256.
+        """
         alike = {name: value for name, value in settings.items() if name not in self.frames}
-        text = json.dumps([alike, self.film], sort_keys=True, default=str)
+        text = json.dumps([alike, self.film, list(sources)], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return f"part {self.shard.index} of {self.shard.count} of film {digest}"
 

@@ -29,7 +29,7 @@ from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, read_any
-from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
+from ddfm.pipeline.film_files import Film, check_film, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import RUN_IN, Part
 from ddfm.pipeline.rig import aligned_once
@@ -40,7 +40,6 @@ from ddfm.registration.pictures import SAMPLE
 from ddfm.restoration.corrections import summed_up
 from ddfm.restoration.observation import observation_of_each
 from ddfm.result import Chosen, Fusion
-from ddfm.storage.checksum import sha256_of_all
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Shard
 from ddfm.storage.outputs import keep_sources
@@ -109,16 +108,15 @@ def fuse_sequence(
     """
     maps = _maps(uncertainty, attribution, samples)
     keep_sources([out, *maps.files], [a, b])
+    check_film(out, rate)
+    sound = sound_of(Path(a), Path(b), audio)
     reading = _reading(range_a, range_b, celsius)
     fuser = Fuser() if fuser is None else fuser
     if fuser.config.align != "none" and fuser.config.transform is None:
         fuser = _aligned(fuser, a, b, pattern)
     if save_transform is not None:
         fuser.save_transform(save_transform)
-    if rate is not None:
-        check_rate(rate)
     film = open_film(a, b, pattern)
-    sound = sound_of(Path(a), Path(b), audio)
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked, reading)
     if shard is not None:
         if warm or maps.files:
@@ -180,9 +178,8 @@ def _record(
 ) -> Record:
     settings = fuser.settings(fuser.config.usual_task) | {"task": fuser.config.task}
     settings |= {} if film.part is None else film.part.frames
-    digests = map(sha256_of_all, film.files)
     opening = {"film": {name: value for name, value in of_film.items() if value is not None}}
-    return Record.of(settings, list(zip(map(str, names), digests, strict=True)), opening)
+    return Record.of(settings, list(zip(map(str, names), film.digests, strict=True)), opening)
 
 
 def _text_of(record: Record | None, work: _FilmWork) -> Callable[[], str] | None:

@@ -27,6 +27,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -170,7 +171,8 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
         named = [_Named(await each.read(), each.filename or "") for each in chosen]
         fusion, warned = await work.fused(named, keywords)
         in_json = "application/json" in request.headers.get("accept", "")
-        return _answer(fusion, warned, suffix, in_json)
+        # Large pictures take seconds to encode, and other requests are answered meanwhile.
+        return await run_in_threadpool(_answer, fusion, warned, suffix, in_json)
 
     async def health() -> dict[str, Any]:
         """Tells how many requests are taken, and how many may be."""
@@ -200,7 +202,8 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
 def _answer(fusion: Fusion, warned: list[str], suffix: str, in_json: bool) -> Response:
     """The response with a fused image, or with JSON that holds it."""
     buffer = io.BytesIO()
-    fusion.save(buffer, format=suffix)
+    with _enough_memory():
+        fusion.save(buffer, format=suffix)
     if not in_json:
         headers = {"DDFM-Warnings": json.dumps(warned)} if warned else {}
         return Response(buffer.getvalue(), 200, headers, MEDIA[suffix.lower()])

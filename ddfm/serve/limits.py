@@ -18,6 +18,10 @@ from ddfm.serve.refusals import refusal
 
 __all__ = ["Admission", "Limits"]
 
+# The statuses under which requests without an answer are counted.
+GONE = 499  # the client hung up while it sent the request, as in the logs of nginx
+FAILED = 500  # anything else
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -71,17 +75,24 @@ class Admission:
         if scope["type"] != "http" or scope["path"] != self.path or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        status, began = 500, time.monotonic()  # unless another answer begins
+        status, began = 0, time.monotonic()
+
+        async def heard() -> Message:
+            nonlocal status
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                status = status or GONE
+            return message
 
         async def noticed(message: Message) -> None:
             nonlocal status
-            status = message.get("status", status)
+            status = status or message.get("status", 0)
             await send(message)
 
         try:
-            await self._admitted(scope, receive, noticed)
+            await self._admitted(scope, heard, noticed)
         finally:
-            self.measures.add(status, time.monotonic() - began)
+            self.measures.add(status or FAILED, time.monotonic() - began)
 
     async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.taken >= self.limits.queue:

@@ -62,7 +62,8 @@ class Shard:
 
     def has(self, output: str) -> bool:
         """Whether this process makes the file of this name; each file belongs to exactly one."""
-        return zlib.crc32(output.encode()) % self.count == self.index - 1
+        name = output.encode("utf-8", "surrogatepass")  # names of files may be no UTF-8
+        return zlib.crc32(name) % self.count == self.index - 1
 
     @property
     def manifest(self) -> str:

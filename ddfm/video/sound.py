@@ -11,6 +11,7 @@ from typing import Any
 from ddfm.arguments import one_of
 from ddfm.errors import InputError, StorageError, one_line
 from ddfm.storage.inputs import existing_file
+from ddfm.storage.ours import being_written
 from ddfm.video.files import EXACT, import_av, open_video, stream_like
 
 __all__ = ["complete", "sound_of"]
@@ -22,12 +23,16 @@ def sound_of(a: Path, b: Path, audio: str) -> Path | None:
     """The video whose sound is kept; None if none is.
 
     Args:
-        a, b: the source videos.
+        a, b: the source videos, or folders of frames, which have no sound.
         audio: "a", "b", "none", or "auto", the one that has sound. If both have, that is the
             second, which is usually from the visible camera.
     """
     one_of("audio", audio, WHOSE)
-    if audio == "none" or a.is_dir():
+    if a.is_dir() or b.is_dir():
+        if audio in ("a", "b"):
+            raise InputError(f"{a} and {b}: audio={audio} (--audio {audio}) is for two videos")
+        return None
+    if audio == "none":
         return None
     if audio != "auto":
         path = a if audio == "a" else b
@@ -54,6 +59,7 @@ def complete(video: Path, path: Path, comment: str, source: Path | None) -> str 
     av = import_av()
     temporary = video.with_name(f"{video.stem}-complete{video.suffix}")
     lacking = None
+    being_written.add(temporary)  # removed if the process is asked to end
     try:
         with ExitStack() as stack:
             silent = stack.enter_context(open_video(video))
@@ -76,6 +82,7 @@ def complete(video: Path, path: Path, comment: str, source: Path | None) -> str 
     except (av.FFmpegError, OSError, ValueError) as error:
         raise StorageError(f"cannot write {path}: {one_line(error)}") from None
     finally:
+        being_written.discard(temporary)
         temporary.unlink(missing_ok=True)
     return lacking
 

@@ -58,6 +58,18 @@ def test_bad_settings_are_refused_before_it_listens():
     refused(ddfm_run("serve", "--seconds", "0"), "numbers above 0")
     refused(ddfm_run("serve", "--prior", "defualt"), "did you mean default")
     refused(ddfm_run("serve", "--device", "abacus"), "abacus")
+    refused(ddfm_run("serve", "--dtype", "half"), "unknown dtype 'half'")
+    for value in ("nan", "inf", "0"):
+        refused(ddfm_run("serve", "--max-upload", value), "--max-upload must be a finite number")
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         refused(ddfm_run("serve", "--port", port), f"listens on port {port} of 127.0.0.1")
+
+
+def test_a_prior_that_cannot_be_loaded_ends_it_also_with_several_workers(tmp_path):
+    """Each worker would fail, and be started again."""
+    (tmp_path / "a.pt").write_bytes(b"no weights")
+    command = [sys.executable, "-m", "ddfm", "serve", "--workers", "2", "--port", "0"]
+    command += ["--prior", str(tmp_path / "a.pt"), "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    refused(done, "a.pt is not a checkpoint, or is damaged")

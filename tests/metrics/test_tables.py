@@ -37,6 +37,12 @@ def test_values_printed_alike_are_ranked_alike():
     assert alike.places(column("SD")) == [0, 0]
 
 
+def test_means_over_fewer_pairs_are_not_ranked():
+    of_all, of_some = {"pairs": 9, "SD": 51.0}, {"pairs": 8, "SD": 60.0}
+    rows = [("a", of_all), ("b", of_some), ("c", of_all | {"SD": 50.0})]
+    assert Table("", "", [column("SD")], rows).places(column("SD")) == [1, 0, 2]
+
+
 def test_names_are_escaped_in_latex():
     text = as_latex(TABLE)
     assert r"theirs\_2 & \textbf{7.124} & \underline{0.040} & 12 & – \\" in text

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ddfm import DdfmError, Fuser
-from ddfm.numerics.device import fast_dtype, find_dtype
+from ddfm.numerics import device
+from ddfm.numerics.device import check_device, fast_dtype, find_dtype
 
 CPU = torch.device("cpu")
 TESTS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -48,3 +49,15 @@ def test_auto_takes_bfloat16_only_where_its_rounding_is_invisible(monkeypatch):
     assert Fuser(**how, likelihood="paper", start=100).dtype == torch.bfloat16
     assert Fuser(method="dmfuse", device="cpu").dtype == torch.float32
     assert Fuser(**how, dtype="float32").dtype == torch.float32
+
+
+def test_devices_that_cannot_be_here_are_refused_before_torch_is_asked(monkeypatch):
+    monkeypatch.setattr(device.sys, "platform", "linux")
+    for gpus, gone in (((), ["gpu", "cuda", "cuda:1", "mps"]), (("null",), ["gpu", "mps"])):
+        monkeypatch.setattr(device, "GPUS", gpus)
+        for name in ("auto", "cpu", "xpu", "cuda", "cuda:1", "mps", "gpu"):
+            if name in gone:
+                with pytest.raises(DdfmError, match=f"there is no device '{name}' here"):
+                    check_device(name)
+            else:
+                check_device(name)

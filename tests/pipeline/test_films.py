@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from functools import partial
@@ -16,6 +17,7 @@ from PIL import Image
 import ddfm
 from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.pipeline.film_files import check_rate
 from ddfm.pipeline.films import fuse_frames, fuse_sequence
 from ddfm.storage.manifest import NAME
 from ddfm.video.files import VideoReader
@@ -342,8 +344,9 @@ def test_frames_of_another_film_are_not_mixed_with_these(tmp_path, fuser, folder
     (out / "note.txt").write_text("mine")
     with pytest.raises(DdfmError, match="holds note.txt, which does not belong to this film"):
         fuse_sequence(*folders, out, fuser)
-    (out / "note.txt").unlink()
-    fuse_sequence(*folders, out, fuser)
+    (out / "note.txt").rename(out / ".note")  # as file managers leave them
+    refused(ddfm_run("film", *folders, "-o", tmp_path, *FAST), "which does not belong")
+    assert ddfm_run("film", *folders, "-o", out, *FAST).exit_code == 0
     (folders[0] / "ir_20.png").unlink()
     (folders[1] / "vis_20.png").unlink()
     with pytest.raises(DdfmError, match="holds 20.png, which does not belong to this film"):
@@ -471,6 +474,12 @@ def test_bad_videos_are_refused(tmp_path, fuser, videos, av):
     fails("it is a folder", out=tmp_path / "folder.mp4")
 
 
+@pytest.mark.parametrize("rate", ["9", [9], None, math.nan, 1001])
+def test_a_rate_from_a_damaged_record_is_refused(rate):
+    with pytest.raises(DdfmError, match="the frame rate must be"):
+        check_rate(rate)
+
+
 def test_a_missing_package_names_its_extra(tmp_path, fuser, folders, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(DdfmError, match=r"ddfm\[video\]"):
@@ -503,6 +512,14 @@ def test_both_commands_take_videos(tmp_path, videos):
     assert VideoReader(film).rate == 5
 
 
+def test_a_quiet_command_prints_no_warning(tmp_path, videos):
+    short = write_film(tmp_path / "short.mkv", [np.zeros((20, 24), np.uint8)] * 2)
+    result = ddfm_run("film", videos[0], short, "-o", tmp_path / "x.mkv", *FAST)
+    assert "continues after frame 2" in result.stderr
+    result = ddfm_run("film", videos[0], short, "-o", tmp_path / "x.mkv", *FAST, "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_the_command_fails_in_one_line(tmp_path, folders, videos):
     def refuses(*arguments: object, words: str) -> None:
         refused(ddfm_run(*arguments), words)
@@ -512,7 +529,8 @@ def test_the_command_fails_in_one_line(tmp_path, folders, videos):
     refuses("film", folders[0], videos[1], "-o", out, words="two folders or two videos")
     refuses("film", *folders, "-o", folders[0], words="it is a source itself")
     refuses("film", *folders, "-o", tmp_path, words="which does not belong to this film")
-    refuses("fuse", *videos, "-o", out, "--save-steps", tmp_path, words="not for films")
+    for option in (["--save-steps", tmp_path], ["--json"], ["--metadata-from", "a"]):
+        refuses("fuse", *videos, "-o", out, *option, words=f"{option[0]} is for images, not for")
     still = tmp_path / "still.png"
     Image.new("L", (16, 12)).save(still)
     for sources in (videos[:1], [*videos, videos[0]], [still, videos[0]], [videos[0], still]):

@@ -110,6 +110,18 @@ def test_merging_joins_the_lists_of_failures(tmp_path, fuser, folders):
     assert merge_shards(out).ok
 
 
+def test_names_of_any_characters_have_a_shard_and_are_printed_safely(tmp_path, folders):
+    assert sum(Shard(k, 3).has("\udcff.png") for k in (1, 2, 3)) == 1  # a byte that is not UTF-8
+    name, out = "\x1b[2J.png", tmp_path / "out"
+    for folder in folders:
+        (folder / name).write_bytes(b"no picture")
+    for shard in ("1/2", "2/2"):
+        ddfm_run("fuse", *folders, "-o", out, "--prior", "gaussian", "--shard", shard)
+    result = ddfm_run("merge", out)
+    assert result.exit_code == 1 and "\\x1b[2J.png: failed: " in result.stderr
+    assert "\x1b" not in result.stderr
+
+
 def test_a_failure_with_other_settings_counts_although_there_is_a_result(tmp_path, fuser, folders):
     out, good = tmp_path / "out", (folders[0] / "3.png").read_bytes()
     fuse_folders(*folders, out, fuser)

@@ -1,5 +1,6 @@
 """The service: the pictures of the command line, and a one-line error for anything else."""
 
+import asyncio
 import base64
 import html
 import io
@@ -18,6 +19,7 @@ from PIL import Image
 from command_line import FAST, ddfm_run, refused
 from ddfm.config import FusionConfig
 from ddfm.priors import load_prior
+from ddfm.result import Fusion
 from ddfm.serve.app import Service, make_app
 from ddfm.serve.limits import Limits
 from serve_load import malformed
@@ -230,6 +232,43 @@ def test_metrics_count_requests_their_seconds_and_those_in_progress(prior):
     assert [now[f'{count}{{status="{status}"}}'] for status in (200, 400)] == [1, 1]
     assert now[f'{seconds}{{status="200"}}'] > now[f'{seconds}{{status="400"}}']
     assert now["ddfm_requests_taken"] == 0
+
+
+def test_clients_that_hang_up_are_counted_apart(prior):
+    app = make_app(Service(device="cpu"), prior)
+    kind = (b"content-type", b"multipart/form-data; boundary=X")
+    scope = {"type": "http", "method": "POST", "path": "/fuse", "query_string": b""}
+    heard = iter([{"type": "http.request", "body": b"--X\r\n", "more_body": True}])
+
+    async def receive():
+        return next(heard, {"type": "http.disconnect"})
+
+    async def send(_):
+        pass
+
+    asyncio.run(app(scope | {"headers": [kind]}, receive, send))
+    now = measured(TestClient(app))
+    assert now['ddfm_request_seconds_count{status="499"}'] == 1
+    assert [name for name in now if "count" in name] == ['ddfm_request_seconds_count{status="499"}']
+
+
+def test_it_answers_while_a_picture_is_encoded(client, monkeypatch):
+    encodes, may_go, kept = threading.Event(), threading.Event(), Fusion.save
+
+    def save(self, *arguments, **keywords):
+        encodes.set()
+        assert may_go.wait(60)
+        return kept(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Fusion, "save", save)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fuse, client, pair())
+        try:
+            assert encodes.wait(60)
+            assert pool.submit(client.get, "/healthz").result(60).json()["taken"] == 1
+        finally:
+            may_go.set()
+        assert first.result().status_code == 200
 
 
 def test_a_request_that_takes_too_long_is_ended(prior):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from fractions import Fraction
+from heapq import merge
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import ddfm
 from command_line import ddfm_run
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.pipeline.films import fuse_sequence
+from ddfm.storage.atomic import discard_all
 from ddfm.video.files import VideoWriter
 from ddfm.video.sound import complete
 
@@ -143,3 +146,18 @@ def test_the_command_keeps_the_sound(tmp_path, films):
     result = ddfm_run("film", *films, "-o", out, "--audio", "a", *FAST, "-q")
     assert result.exit_code == 0, result.output
     assert heard(out)[0] == pytest.approx(440, abs=8)
+
+
+def test_a_process_that_is_ended_leaves_no_half_completed_film(tmp_path, monkeypatch):
+    silent = film(tmp_path / "x.mkv", None)
+
+    def ended(*streams, key):
+        yield from islice(merge(*streams, key=key), 3)
+        assert len(list(tmp_path.iterdir())) == 2
+        discard_all()
+        assert list(tmp_path.iterdir()) == [silent]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ddfm.video.sound.merge", ended)
+    with pytest.raises(KeyboardInterrupt):
+        complete(silent, silent, "a comment", None)
