@@ -44,7 +44,7 @@ def test_a_fast_fusion_evaluates_the_prior_only_against_noise():
         Counting.calls = 0
         fuser(*pair(20))
         asked[quality] = Counting.calls
-    assert asked == {"fast": 2, "default": 2 + 2}  # not at the first step, of much noise
+    assert asked == {"fast": 2, "default": 2 + 1}  # at the last step, of the least noise
 
 
 def test_given_options_override_quality():

@@ -117,7 +117,7 @@ def test_every_pass_increases_the_objective(task, count):
     options = FusionConfig(task=task).resolved(task).options
     likelihood = make_likelihood("default", sources, **Tone.others(options))
     x0, sigma = torch.cat([scene(8, (40, 50)), scene(9, (40, 50))]), torch.tensor([0.02, 0.02])
-    likelihood.noise = torch.tensor([0.01, 0.0])
+    likelihood.noise = torch.tensor([0.02, 0.0])
     rho = ((likelihood.noise / sigma) ** 2).to(x0).view(2, 1, 1, 1)
     f, z = likelihood.first_guess(), likelihood.evidence().pi
     heights = [likelihood.objective(f, z, x0, rho)]
