@@ -138,7 +138,8 @@ waves = numpy.random.default_rng(0).normal(size=(2, 211, 305))
 pair = [0.5 + 3 * scipy.ndimage.gaussian_filter(x, 6) for x in waves]
 for threads in (1, 2, 3, 4):
     torch.set_num_threads(threads)
-    fuser = ddfm.Fuser(device="cpu", task="ir-visible")
+    sharp = {"blur": 0}
+    fuser = ddfm.Fuser(device="cpu", task="ir-visible", observations=[sharp, sharp])
     fusion = fuser(*pair, samples=2, progress=False)
     digest = hashlib.sha256(fusion.picture.pixels.tobytes())
     digest.update(fusion.uncertainty.samples.tobytes())
