@@ -9,6 +9,7 @@ import numpy as np
 
 from ddfm.imaging.picture import from_array
 from ddfm.video.files import VideoWriter
+from scenes import rounded
 
 H, W = 48, 64
 
@@ -24,11 +25,7 @@ def scene(seed: int = 0, low: float = 60, high: float = 180) -> np.ndarray:
 
 def noisy(clean: np.ndarray, seed: int, sigma: float = 8) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, sigma, clean.shape)
-    return np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8)
-
-
-def eight_bit(values: np.ndarray) -> np.ndarray:
-    return np.rint(values).astype(np.uint8)
+    return rounded(clean + noise)
 
 
 def rms(values: np.ndarray) -> float:

@@ -43,11 +43,12 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
         yield f"            {low:g} to {high:g} become black and white; {full}"
     if looked["coordinates"] is not None:
         yield f"  place     coordinates in {looked['coordinates']}"
-    mark = "" if looked["nodata"] is None else f"; a value of {looked['nodata']} marks them"
+    value = looked["no_data_value"]
+    mark = "" if value is None else f"; a value of {value} marks them"
     if looked["no_data"]:
         yield f"  no data   {percent(looked['no_data'])} of the pixels, which are ignored{mark}"
     elif mark:
-        yield f"  no data   marked by a value of {looked['nodata']}, which no pixel has"
+        yield f"  no data   marked by a value of {value}, which no pixel has"
     if looked["thermal"] == "false colours":
         if not ours:  # the scale of an uncertainty looks the same
             yield "  thermal   seems to be temperatures in false colours, without their values"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -193,13 +194,11 @@ def say_equal(pictures: tuple[Picture, ...]) -> None:
 
 
 def say_results(sources: Sequence[Path], pictures: Sequence[Picture]) -> None:
-    """Tells the user if a source was fused from others of them, as `f*.png` may match the result.
+    """Tells the user of a source that is a fusion of others: `f*.png` may match an earlier result.
 
     Args:
         sources: the paths of the pictures, some of which may not be files.
     """
-    from contextlib import suppress
-
     from ddfm.errors import DdfmError
     from ddfm.imaging.metadata.record import read_record
 

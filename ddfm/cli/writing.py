@@ -51,9 +51,9 @@ class WritingCommand(click.Command):
             return super().invoke(ctx)
 
     def _check_apart(self, ctx: click.Context) -> None:
-        """Refuses two outputs in one file, of which the last would remain; folders have no suffix.
+        """Refuses two outputs in one file, of which the last would remain.
 
-        Folders may hold several kinds of output.
+        Folders, whose names have no suffix, may hold several kinds of output.
         """
         named: dict[Path, str] = {}
         for parameter in self.params:

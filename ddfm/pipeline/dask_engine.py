@@ -51,7 +51,6 @@ class OnDask:
 
     def run(self, items: Iterable[Item], work: Work, sink: Sink) -> Done:
         with ExitStack() as stack:
-            stack.enter_context(quieter("distributed.client"))  # it prints lost connections itself
             client = stack.enter_context(self._client(stack))
             stack.enter_context(_connected())
             self._wait_for_a_worker(client)
@@ -76,6 +75,8 @@ class OnDask:
             from distributed import Client, LocalCluster
         except ImportError:
             raise MissingExtra("distributed", "dask", "the engine dask") from None
+        # It prints lost connections itself. Its import sets the level, so ours comes after it.
+        stack.enter_context(quieter("distributed.client"))
         stack.enter_context(dask.config.set({_LARGE: "4 GB"}))  # the work includes the weights
         try:
             if self.scheduler is not None:

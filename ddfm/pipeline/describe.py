@@ -34,7 +34,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     "values" are the least and the greatest value, or, of a radiometric file, those that become
     black and white, in its "unit". "spread" are those that become black and white where a small
     part of 16 bits is used. "no_data" is the share of pixels without data, which are ignored, and
-    "nodata" the value that marks them in a GeoTIFF. "coordinates" names its coordinate system.
+    "no_data_value" the one that marks them in a GeoTIFF. "coordinates" names its coordinate system.
     "photograph" tells whether a radiometric file is a pair by itself.
     "observed" is as in `Fusion.settings`, as far as one picture tells.
     """
@@ -72,7 +72,7 @@ def _picture_at(path: Path) -> dict[str, Any]:
         "unit": picture.unit,
         "spread": used(picture),
         "no_data": round(1 - float(picture.valid.mean()), 6),
-        "nodata": geo.nodata if geo else None,
+        "no_data_value": geo.nodata if geo else None,
         "coordinates": geo.called if geo and geo.is_placed else None,
         "thermal": thermal,
         "photograph": photograph,

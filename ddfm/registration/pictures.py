@@ -212,7 +212,7 @@ def _warnings(
     if (apart := _apart(a, b)) > tolerance(found.transform):
         how_far = f"place them {b.reduced_by * apart:.0f} px apart"
         if (systems := _systems(a, b)) is not None:
-            how_far = f"are in different systems, {' and '.join(systems)}"
+            how_far = f"are in different systems{systems}"
         warnings.append(
             f"the coordinates of {a.name} and {b.name} {how_far}; bring one onto the grid of the "
             "other first, as with gdalwarp"
@@ -243,12 +243,12 @@ def _apart(moving: Picture, fixed: Picture) -> float:
     return places[0].apart(places[1], fixed.size)
 
 
-def _systems(a: Picture, b: Picture) -> tuple[str, str] | None:
-    """The names of the coordinate systems of two pictures, if these differ."""
+def _systems(a: Picture, b: Picture) -> str | None:
+    """The coordinate systems of two pictures, after a comma, if these differ; "" if nameless."""
     first, second = a.metadata.geo, b.metadata.geo
     if first is None or second is None or first.shares_system(second) is not False:
         return None
-    return first.called, second.called
+    return "" if first.called == second.called else f", {first.called} and {second.called}"
 
 
 def motion_of(transform: Transform, reduced_by: float = 1.0) -> str:

@@ -73,9 +73,10 @@ def test_the_coordinate_system_and_the_nodata_value_are_named(tmp_path):
         lines, found = lines_of(tmp_path / "a.tif"), plain(tmp_path / "a.tif")
         assert f"  place     coordinates in {called}" in lines and found["coordinates"] == called
         mark = "  no data   marked by a value of -9999, which no pixel has"
-        assert mark in lines and found["nodata"] == "-9999"
+        assert mark in lines and found["no_data_value"] == "-9999"
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((24, 30), np.uint8))
-    assert plain(tmp_path / "b.tif")["coordinates"] is plain(tmp_path / "b.tif")["nodata"] is None
+    found = plain(tmp_path / "b.tif")
+    assert found["coordinates"] is found["no_data_value"] is None
 
 
 def head(low: float, high: float) -> np.ndarray:

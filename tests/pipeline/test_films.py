@@ -21,8 +21,9 @@ from ddfm.pipeline.film_files import check_rate
 from ddfm.pipeline.films import fuse_frames, fuse_sequence
 from ddfm.storage.manifest import NAME
 from ddfm.video.files import VideoReader
-from film_files import W, eight_bit, noisy, rms, scene, two_films, write_film
+from film_files import W, noisy, rms, scene, two_films, write_film
 from flir_files import flir_jpeg, kelvin_to_raw, raw_to_kelvin
+from scenes import rounded
 
 FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 
@@ -36,7 +37,7 @@ def levels(fusion: ddfm.Fusion) -> np.ndarray:
 
 def test_frames_of_a_still_film_are_all_the_same(fuser):
     """The sampler draws the same noise, and nothing accumulates from frame to frame."""
-    pair = eight_bit(scene(0)), eight_bit(scene(1))
+    pair = rounded(scene(0)), rounded(scene(1))
     alone = fuser(*pair).picture.pixels
     for fusion in fuse_frames([pair] * 4, fuser):
         np.testing.assert_allclose(fusion.picture.pixels, alone, atol=1e-6)
@@ -67,7 +68,7 @@ def test_a_noisy_still_film_flickers_less_than_frames_fused_alone(fuser):
 
 def test_a_bright_object_that_appears_darkens_nothing_at_once(fuser):
     """Levels are spread less when something very bright takes up part of the range."""
-    before = eight_bit(scene(0, 120, 200)), eight_bit(scene(1, 100, 190))
+    before = rounded(scene(0, 120, 200)), rounded(scene(1, 100, 190))
     after = before[0].copy(), before[1]
     after[0][:, : W // 8] = 255
     corner = (slice(None), slice(-W // 4, None))
@@ -85,7 +86,7 @@ def test_a_bright_object_that_appears_darkens_nothing_at_once(fuser):
 
 
 def test_options_of_the_caller_are_kept(fuser):
-    pair = eight_bit(scene(0)), eight_bit(scene(1))
+    pair = rounded(scene(0)), rounded(scene(1))
     given = ddfm.Fuser("gaussian", steps=2, device="cpu", options={"curve": (-1, 0.9)})
     options = [f.settings["options"] for f in fuse_frames([pair] * 3, given)]
     assert [o["curve"] for o in options] == [[-1, 0.9]] * 3
@@ -93,7 +94,7 @@ def test_options_of_the_caller_are_kept(fuser):
 
 
 def test_the_task_is_that_of_the_first_frame(fuser):
-    grey, color = eight_bit(scene(0)), np.dstack([eight_bit(scene(k)) for k in range(3)])
+    grey, color = rounded(scene(0)), np.dstack([rounded(scene(k)) for k in range(3)])
     tasks = [f.settings["task"] for f in fuse_frames([(grey, color), (color, color)], fuser)]
     assert tasks == ["ir-visible"] * 2 and fuser.config.task == "auto"
 
@@ -111,7 +112,7 @@ def test_a_warm_start_is_refused_where_it_has_no_effect(monkeypatch):
 
 
 def test_a_warm_start_begins_with_the_frame_before():
-    pairs = [(eight_bit(scene(k)), eight_bit(scene(k + 5))) for k in range(2)]
+    pairs = [(rounded(scene(k)), rounded(scene(k + 5))) for k in range(2)]
     fuser = ddfm.Fuser("gaussian", likelihood="paper", start=50, steps=2, device="cpu")
     cold, warm = (list(fuse_frames(pairs, fuser, warm=w)) for w in (False, True))
     assert np.array_equal(levels(cold[0]), levels(warm[0]))
@@ -157,7 +158,7 @@ def test_frames_of_a_thermal_camera_are_its_temperatures(tmp_path, fuser):
         thermal.write_bytes(flir_jpeg(raw, None, spare=4))
         np.save(table, raw_to_kelvin(raw) - 273.15)
         pairs.append((thermal, table))
-    visible = eight_bit(scene(1))
+    visible = rounded(scene(1))
     of_files, of_degrees = (
         [levels(f) for f in fuse_frames([(pair[k], visible) for pair in pairs], fuser)]
         for k in (0, 1)
@@ -178,7 +179,7 @@ def thermal_folders(tmp_path) -> tuple[Path, Path]:
         degrees[:10, :10] = hottest
         raw = np.rint(kelvin_to_raw(degrees + 273.15)).astype(np.uint16)
         (thermal / f"{k}.jpg").write_bytes(flir_jpeg(raw, None, spare=4))
-        Image.fromarray(eight_bit(scene(1))).save(visible / f"{k}.png")
+        Image.fromarray(rounded(scene(1))).save(visible / f"{k}.png")
     return thermal, visible
 
 

@@ -47,18 +47,22 @@ def _csv(text: str, name: str) -> np.ndarray:
     between = max("\t;,", key=lambda sign: sum(sign in line for line in lines))
     rows = [[_number(cell, between) for cell in line.split(between)] for line in lines]
     # Lines before and after the table are notes of the program that wrote it.
-    numeric = [k for k, row in enumerate(rows) if 2 * row.count(None) < len(row)]
+    numeric = [k for k, row in enumerate(rows) if 2 * row[: _used(row)].count(None) < _used(row)]
     widths = [len(rows[k]) for k in numeric]
     width = max(set(widths), key=widths.count, default=0)
     ends = [k for k in numeric if len(rows[k]) == width] or [0]
     # Rows in between belong to the table even if most of their cells are empty, as in a mask.
     table = [row for row in rows[ends[0] : ends[-1] + 1] if len(row) == width]
-    array = np.array(table, np.float32)  # None becomes NaN
-    if array.ndim == 2 and np.isnan(array[:, -1]).all():
-        array = array[:, :-1]  # a separator ends each line
+    used = max(map(_used, table), default=0)  # separators may follow, as spreadsheets add them
+    array = np.array([row[:used] for row in table], np.float32)  # None becomes NaN
     if array.ndim != 2 or min(array.shape) < 2:
         raise InputError(f"{name} is not a table of numbers, such as temperatures, row by row")
     return array
+
+
+def _used(row: list[float | None]) -> int:
+    """The number of cells of a row up to its last number, or NaN."""
+    return max((k for k, cell in enumerate(row, 1) if cell is not None), default=0)
 
 
 def _number(cell: str, between: str) -> float | None:

@@ -36,16 +36,22 @@ def test_a_cell_that_is_no_number_is_an_invalid_pixel(tmp_path):
 @pytest.mark.parametrize("between", ["\t", ";", ","])
 @pytest.mark.parametrize("empty", ["", "nan", "masked"])
 def test_rows_and_cells_without_numbers_keep_their_places(tmp_path, between, empty):
-    """A masked image; lines may end in a separator, and notes follow the table."""
+    """A masked image; lines may end in separators, and notes follow the table."""
     masked = np.zeros(DEGREES.shape, bool)
     masked[2:4] = masked[4, 5:] = masked[1, :3] = True
     cells = np.where(masked, empty, DEGREES.astype(str))
-    for end, notes in (("", ""), (between, f"mean{between}20.1\nmade by a camera\n")):
+    for end in ("", between, 9 * between):
         text = "".join(between.join(row) + end + "\n" for row in cells)
+        notes = f"mean{between}20.1\nmade by a camera\n" if end else ""
         (tmp_path / "a.csv").write_text("Emissivity:\n" + text + notes)
         picture = read_image(tmp_path / "a.csv")
         assert np.array_equal(picture.mask, ~masked)
         assert picture.range == pytest.approx((DEGREES[~masked].min(), DEGREES[~masked].max()))
+
+
+def test_a_last_column_of_nan_keeps_its_place(tmp_path):
+    np.savetxt(tmp_path / "a.csv", np.where(np.arange(9) < 8, DEGREES, np.nan), delimiter=",")
+    assert read_image(tmp_path / "a.csv").mask.sum(1).tolist() == 6 * [8]
 
 
 @pytest.mark.parametrize("text", ["", "a,b\nc,d\n", "1\n2\n", "1,2\n", "NPY"])
