@@ -15,7 +15,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -372,6 +372,11 @@ def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
 
 def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered]]:
     """Consecutive groups in lists of at most `size`."""
-    left = iter(groups)
-    while some := list(islice(left, max(1, size))):
+    some: list[Registered] = []
+    for group in groups:
+        some.append(group)
+        if len(some) >= size:
+            yield some
+            some = []
+    if some:
         yield some
