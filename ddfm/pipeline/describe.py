@@ -57,7 +57,7 @@ def _picture_at(path: Path) -> dict[str, Any]:
         photograph = thermal == "FLIR" and has_photograph(path)
     elif in_false_colors(picture):
         thermal = "false colours"
-    geo = picture.metadata.geo
+    geo, place = picture.metadata.geo, picture.metadata.place
     from ddfm.pipeline.found import found_in_picture  # loads torch, which folders do not need
 
     return {
@@ -73,7 +73,7 @@ def _picture_at(path: Path) -> dict[str, Any]:
         "spread": used(picture),
         "no_data": round(1 - float(picture.valid.mean()), 6),
         "no_data_value": geo.nodata if geo else None,
-        "coordinates": geo.called if geo and geo.is_placed else None,
+        "coordinates": place.called if place else None,
         "thermal": thermal,
         "photograph": photograph,
         "observed": found_in_picture(with_levels(picture)),

@@ -50,9 +50,8 @@ def without_defects(
     """The picture with a mask that excludes its rim, and without dead pixels and stripes."""
     levels = before = grey(picture)
     mask = _mask_of(picture, levels, given, found)
-    geo = picture.metadata.geo
     # Pixels of a map are not those of a sensor: a single one that is hot is an object.
-    is_sensor = not picture.is_color and not (geo and geo.is_placed)
+    is_sensor = not picture.is_color and picture.metadata.place is None
     if given.dead or (given.dead is None and is_sensor):
         dead = find_dead(levels)
         if int(dead.sum()) >= (1 if given.dead else MANY):

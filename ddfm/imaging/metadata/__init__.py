@@ -41,10 +41,15 @@ class Metadata:
     source: str = ""
 
     @property
+    def place(self) -> Geo | None:
+        """The geographic position, unless it is only a no-data value."""
+        return self.geo if self.geo and self.geo.is_placed else None
+
+    @property
     def personal(self) -> tuple[str, ...]:
         """Names of the entries that may identify a person or a place."""
         names = self.exif.personal + (packets.personal(self.xmp) if self.xmp else [])
-        names += ["coordinates"] if self.geo and self.geo.is_placed else []
+        names += ["coordinates"] if self.place else []
         return tuple(dict.fromkeys(names))
 
     def cropped(self, top: int, left: int) -> Metadata:
@@ -59,7 +64,7 @@ class Metadata:
     def laid_on(self, other: Metadata) -> Metadata:
         """The metadata of the picture when it is resampled onto the grid of another one."""
         word = "its coordinates are left out, since it was moved onto a grid that has none"
-        lost = (word,) if self.geo and self.geo.is_placed and not other.geo else ()
+        lost = (word,) if self.place and not other.geo else ()
         return replace(self, exif=self.exif.resampled(), geo=other.geo, lost=self.lost + lost)
 
 
