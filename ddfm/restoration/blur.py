@@ -85,13 +85,18 @@ def _parts(plane: np.ndarray) -> Iterator[np.ndarray]:
 def _spectrum(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The logarithm of the power in each direction and ring, and how many frequencies it has."""
     h, w = plane.shape
-    plane = plane + DITHER * np.random.default_rng(0).standard_normal((h, w))
+    plane = plane + _dither(h, w)
     window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[1:-1]
     waves = rfft2((plane - plane.mean()) * window)
     logs = np.log(np.abs(waves) ** 2 / (window**2).sum() + TINY)
     places, counts = _places(h, w)
     sums = np.bincount(places, logs.ravel(), minlength=counts.size + 1)[:-1].reshape(counts.shape)
     return sums / np.maximum(counts, 1) + EULER, counts
+
+
+@lru_cache(maxsize=4)  # the same for the other source, and for all pictures of this size
+def _dither(h: int, w: int) -> np.ndarray:
+    return DITHER * np.random.default_rng(0).standard_normal((h, w))
 
 
 @lru_cache(maxsize=4)
