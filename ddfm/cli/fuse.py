@@ -78,11 +78,7 @@ __all__ = ["fuse"]
 def fuse(
     sources: tuple[Path, ...],
     output: Path,
-    align: str,
-    align_to: str | None,
-    transform_file: Path | None,
     save_transform: Path | None,
-    crop: str,
     like: Path | None,
     as_json: bool,
     quiet: bool,
@@ -126,7 +122,7 @@ def fuse(
     check_dashes(sources, output, views=bool(images.show or images.overlay), as_json=as_json)
     settings |= observations(settings, len(sources))
     checked(settings)
-    settings |= alignment_settings(align, align_to, transform_file, crop)
+    settings |= alignment_settings(settings)
     settings, _, record = as_recorded(like, settings, {})
     check_alignment(settings)
     check_metadata(settings)
