@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from ddfm.cli.options import device_option, port_option, reading_options
+from ddfm.cli.options import device_option, port_option, prior_option, reading_options
 from ddfm.cli.writing import say
+
+if TYPE_CHECKING:
+    from ddfm.serve.work import Service
 
 __all__ = ["serve"]
 
@@ -50,13 +54,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     show_default=True,
     help="The longest time in seconds that a request may take.",
 )
-@click.option(
-    "--prior",
-    metavar="NAME|PATH",
-    default="default",
-    show_default=True,
-    help="The prior, as for `ddfm fuse`; see `ddfm priors list`.",
-)
+@prior_option("The prior, as for `ddfm fuse`; see `ddfm priors list`.")
 @device_option
 @click.option(
     "--dtype",
@@ -91,7 +89,6 @@ def serve(
         localhost:8000/fuse -o fused.tif
     """
     from ddfm.arguments import positive
-    from ddfm.errors import MissingExtra
     from ddfm.numerics.device import check_device, check_dtype, find_device
     from ddfm.priors.catalog import check_prior
 
@@ -99,14 +96,10 @@ def serve(
     check_dtype(dtype)
     check_prior(prior)
     upload = round(1e6 * positive("--max-upload", max_upload))
+    _check_installed()
+    from ddfm.serve.limits import Limits
+    from ddfm.serve.work import Service
 
-    try:
-        import uvicorn
-
-        from ddfm.serve.app import SETTINGS, Service, free_port
-        from ddfm.serve.limits import Limits
-    except ImportError as error:
-        raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
     find_device(device)
     service = Service(
         prior=prior,
@@ -120,6 +113,26 @@ def serve(
         from ddfm.priors import load_prior
 
         load_prior(prior)  # uvicorn starts workers that fail again and again
+    _run(service, host, port, workers)
+
+
+def _check_installed() -> None:
+    from ddfm.errors import MissingExtra
+
+    try:
+        import uvicorn  # noqa: F401
+
+        import ddfm.serve.app  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
+
+
+def _run(service: Service, host: str, port: int, workers: int) -> None:
+    """Runs worker processes until the service is stopped."""
+    import uvicorn
+
+    from ddfm.serve.app import SETTINGS, free_port
+
     port = free_port(host, port)
     os.environ[SETTINGS] = json.dumps(asdict(service))
     say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ (once the prior is loaded)")
@@ -131,5 +144,5 @@ def serve(
         workers=workers,
         log_level="warning",
         server_header=False,
-        timeout_graceful_shutdown=round(seconds) + 1,
+        timeout_graceful_shutdown=round(service.limits.seconds) + 1,
     )
