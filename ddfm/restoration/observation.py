@@ -97,9 +97,8 @@ class Observation:
 
     def plain(self) -> dict[str, Any]:
         """The settings that differ from the defaults, ready for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
         usual = {f.name: f.default for f in fields(self)}
-        values = {name: value for name, value in values.items() if value != usual[name]}
+        values = {name: value for name, value in vars(self).items() if value != usual[name]}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
