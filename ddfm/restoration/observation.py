@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ddfm.arguments import a_path, flag, number, one_of, positive, whole_number
+from ddfm.arguments import a_path, check_known, flag, number, one_of, positive, whole_number
 from ddfm.errors import InputError, short
 
 __all__ = [
@@ -112,9 +112,7 @@ class Observation:
             raise InputError(
                 f"an observation is an Observation or a dictionary, not {short(given)}"
             )
-        known = [f.name for f in fields(cls)]
-        for name in given:
-            one_of("of an observation", name, known)
+        check_known("of an observation", given, [f.name for f in fields(cls)])
         return cls(**given)
 
 
