@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ddfm.errors import DdfmError, InputError, MissingExtra, one_line, short
+from ddfm.priors.checkpoints import read_state_dict
 from ddfm.priors.layout import build, infer_settings
 from ddfm.priors.network import OwnTimes, UNetPrior
 from ddfm.priors.prior import FunctionPrior
@@ -30,7 +31,6 @@ from ddfm.priors.settings import (
 )
 from ddfm.priors.tile_sizes import OVERLAP
 from ddfm.priors.unet import UNet
-from ddfm.priors.weights import read_state_dict
 from ddfm.progress import quieter
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import json_object, read_text

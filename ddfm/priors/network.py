@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ddfm.errors import InputError
+from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.settings import network_times
 from ddfm.priors.unet import UNet
-from ddfm.priors.weights import save_checkpoint
 from ddfm.storage.files import make_folder
 
 __all__ = ["OwnTimes", "UNetPrior"]

@@ -23,8 +23,8 @@ from ddfm.bench.results import Row
 from ddfm.bench.sheets import ranked
 from ddfm.metrics import evaluate
 from ddfm.pipeline.unloaded import Unloaded
+from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.priors.weights import save_checkpoint
 from ddfm.storage.checksum import sha256_of
 
 QUICK = ["--prior", "gaussian", "--steps", "2"]

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 
 import ddfm
 from command_line import FAST, ddfm_run, refused
+from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.priors.weights import save_checkpoint
 
 
 def test_priors_are_listed_shown_and_checked(monkeypatch, tmp_path):

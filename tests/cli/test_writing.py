@@ -131,8 +131,8 @@ def make_photographs(folder: Path) -> None:
 
 
 def make_training_pairs(folder: Path) -> None:
+    from ddfm.priors.checkpoints import save_checkpoint
     from ddfm.priors.unet import UNet
-    from ddfm.priors.weights import save_checkpoint
 
     PAIRS(folder)
     settings = {"network": TINY.to_dict(), "kind": "v", "schedule": "linear", "T": 1000}

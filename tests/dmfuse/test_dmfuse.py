@@ -19,11 +19,11 @@ from ddfm.errors import DdfmError
 from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.picture import from_array
 from ddfm.imaging.writing import write_image
+from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet
-from ddfm.priors.weights import save_checkpoint
 from ddfm.training.crops import FeatureCache, Targets, choose_crops, other_levels
 from ddfm.training.dmfuse import HeadRun, Settings, train_dmfuse
 from ddfm.training.dmfuse_loss import LOSSES, loss, ssim, target

@@ -16,8 +16,8 @@ import torch
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.dmfuse.weights import About, load_head, save_head
 from ddfm.priors import load_prior
+from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.priors.weights import save_checkpoint
 from fuzz_texts import odd_json
 
 __all__ = ["weight_files"]

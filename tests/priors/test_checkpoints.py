@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 
 from ddfm.errors import DdfmError
 from ddfm.priors import entries, load_prior
-from ddfm.priors.checkpoints import load_checkpoint
+from ddfm.priors.checkpoints import read_state_dict, save_checkpoint
+from ddfm.priors.load import load_checkpoint
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.priors.weights import read_state_dict, save_checkpoint
 from scenes import TINY
 
 CONFIG = UNetConfig(

@@ -32,7 +32,7 @@ import json, resource, sys
 from pathlib import Path
 from ddfm.errors import DdfmError
 from ddfm.imaging.reading import read_image
-from ddfm.priors.weights import read_state_dict
+from ddfm.priors.checkpoints import read_state_dict
 from ddfm.video.files import VideoReader
 from ddfm.volumes.files import read_volume
 
