@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from ddfm.cli.options import (
 from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_exist
 from ddfm.cli.trust import samples_for, trust_options
-from ddfm.cli.writing import OutputPath, say
+from ddfm.cli.writing import OutputPath, say_done
 from ddfm.progress import stage
 
 if TYPE_CHECKING:
@@ -169,6 +168,4 @@ def fuse_film(
     summary = fuse_sequence(a, b, output, fuser, **how)
     if not quiet:
         say_corrections([str(a), str(b)], summary.observed, fuser.config.observations)
-    if not quiet and sys.stderr.isatty():
-        frames, seconds = len(summary.outcomes), summary.seconds
-        say(f"{output}: {frames} frames, {seconds:.1f} s", err=True)
+        say_done(output, f"{len(summary.outcomes)} frames", summary.seconds)

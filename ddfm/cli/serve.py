@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from ddfm.cli.options import device_option, port_option, prior_option, reading_options
 from ddfm.cli.writing import say
-
-if TYPE_CHECKING:
-    from ddfm.serve.work import Service
 
 __all__ = ["serve"]
 
@@ -89,6 +85,7 @@ def serve(
         localhost:8000/fuse -o fused.tif
     """
     from ddfm.arguments import positive
+    from ddfm.errors import MissingExtra
     from ddfm.numerics.device import check_device, check_dtype, find_device
     from ddfm.priors.catalog import check_prior
 
@@ -96,10 +93,14 @@ def serve(
     check_dtype(dtype)
     check_prior(prior)
     upload = round(1e6 * positive("--max-upload", max_upload))
-    _check_installed()
-    from ddfm.serve.limits import Limits
-    from ddfm.serve.work import Service
+    try:
+        import uvicorn  # noqa: F401
 
+        from ddfm.serve.app import SETTINGS, free_port
+        from ddfm.serve.limits import Limits
+        from ddfm.serve.work import Service
+    except ImportError as error:
+        raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
     find_device(device)
     service = Service(
         prior=prior,
@@ -113,29 +114,16 @@ def serve(
         from ddfm.priors import load_prior
 
         load_prior(prior)  # uvicorn starts workers that fail again and again
-    _run(service, host, port, workers)
-
-
-def _check_installed() -> None:
-    from ddfm.errors import MissingExtra
-
-    try:
-        import uvicorn  # noqa: F401
-
-        import ddfm.serve.app  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
-
-
-def _run(service: Service, host: str, port: int, workers: int) -> None:
-    """Runs worker processes until the service is stopped."""
-    import uvicorn
-
-    from ddfm.serve.app import SETTINGS, free_port
-
     port = free_port(host, port)
     os.environ[SETTINGS] = json.dumps(asdict(service))
     say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ (once the prior is loaded)")
+    _run(host, port, workers, seconds)
+
+
+def _run(host: str, port: int, workers: int, seconds: float) -> None:
+    """Runs worker processes until the service is stopped."""
+    import uvicorn
+
     uvicorn.run(
         "ddfm.serve.app:from_environment",
         factory=True,
@@ -144,5 +132,5 @@ def _run(service: Service, host: str, port: int, workers: int) -> None:
         workers=workers,
         log_level="warning",
         server_header=False,
-        timeout_graceful_shutdown=round(service.limits.seconds) + 1,
+        timeout_graceful_shutdown=round(seconds) + 1,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from ddfm.cli.restoration import observations, say_corrections, slice_observatio
 from ddfm.cli.sources import check_exist
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.volume_sources import VolumeSourceOptions, volume_options
-from ddfm.cli.writing import OutputPath, WritingCommand, say
+from ddfm.cli.writing import OutputPath, WritingCommand, say, say_done
 from ddfm.progress import stage
 
 if TYPE_CHECKING:
@@ -279,6 +278,4 @@ def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
             "result may show it, too, and it may be the name of the patient",
             err=True,
         )
-    if sys.stderr.isatty():
-        sides = " x ".join(map(str, fusion.volume.shape))
-        say(f"{output}: {sides} voxels, {seconds:.1f} s", err=True)
+    say_done(output, f"{' x '.join(map(str, fusion.volume.shape))} voxels", seconds)
