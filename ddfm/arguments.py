@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ __all__ = [
     "a_path",
     "a_seed",
     "by_annotation",
+    "check_known",
     "flag",
     "number",
     "one_of",
@@ -84,6 +85,12 @@ def one_of(name: str, value: Any, known: Collection[str], kind: str | None = Non
     if text(name, value) not in known:
         raise unknown(kind or name, value, known)
     return str(value)
+
+
+def check_known(kind: str, names: Iterable[Any], known: Collection[str]) -> None:
+    """Refuses names that are not known; `kind` is what error messages call one."""
+    for name in names:
+        one_of(kind, name, known)
 
 
 def whole_number(name: str, value: Any, bounds: str = "") -> int:

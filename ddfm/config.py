@@ -140,21 +140,9 @@ class FusionConfig:
             "strip": flag("strip", self.strip),
             "options": plain_options(self.options),
         }
-        if self.align_to is not None:
-            checked["align_to"] = _align_to(self.align_to)
-        if self.sampler is not None:
-            checked["sampler"] = _part("sampler", self.sampler)
-        respacing = isinstance(self.steps, str) and not self.steps.isdecimal()
-        if self.steps is not None and not respacing:
-            checked["steps"] = whole_number("steps", self.steps)
-        if self.start is not None:
-            checked["start"] = whole_number("start", self.start)
-        if self.clean is not None:
-            checked["clean"] = a_number("clean", self.clean)
-        if self.clip is not None:
-            checked["clip"] = flag("clip", self.clip)
-        if self.tile is not None:
-            checked["tile"] = whole_number("tile", self.tile)
+        for name, check in _MAY_BE_NONE.items():
+            if (value := getattr(self, name)) is not None:
+                checked[name] = check(name, value)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished
         self._check_names()
@@ -182,16 +170,13 @@ class FusionConfig:
         if self.tone == "none":
             of_tone = {}
         options = recipe.pop("options", {}) | of_tone | dict(self.options)
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        own = {name: value for name, value in own.items() if value is not None}
+        own = {name: value for name, value in vars(self).items() if value is not None}
         return ResolvedConfig(**(recipe | own | {"task": task, "options": options}))
 
     def plain(self) -> dict[str, Any]:
         """The settings as a dictionary ready for JSON, as manifests hold it."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["options"] = {
-            k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()
-        }
+        options = {k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()}
+        values = vars(self) | {"options": options}
         if self.clean == math.inf:  # JSON has no infinity
             values["clean"] = None
         names = ("likelihood", "sampler")
@@ -338,13 +323,19 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
     return own | (OF_TASK[task] if found is RECIPES["default"] else {})
 
 
-def _align_to(value: Any) -> str:
+def _steps(name: str, value: Any) -> Any:
+    """Checks a number of steps, or a respacing, which is checked further where it is used."""
+    is_respacing = isinstance(value, str) and not value.isdecimal()
+    return value if is_respacing else whole_number(name, value)
+
+
+def _align_to(name: str, value: Any) -> str:
     """Checks the name or the number of a source."""
     if isinstance(value, str) and value in REFERENCES:
         return str(value)
-    number = whole_number("align_to", value, ' from 1, or "a" or "b"')
+    number = whole_number(name, value, ' from 1, or "a" or "b"')
     if number < 1:
-        raise InputError(f'align_to must be a whole number from 1, or "a" or "b", not {number}')
+        raise InputError(f'{name} must be a whole number from 1, or "a" or "b", not {number}')
     return str(number)
 
 
@@ -366,3 +357,15 @@ def _transform(transform: Any) -> Any:
 def _part(kind: str, part: Any) -> Any:
     """Checks that a part is a name or a callable."""
     return part if callable(part) else text(kind, part)
+
+
+# How the settings that may be None are checked.
+_MAY_BE_NONE: dict[str, Callable[[str, Any], Any]] = {
+    "align_to": _align_to,
+    "sampler": _part,
+    "steps": _steps,
+    "start": whole_number,
+    "clean": a_number,
+    "clip": flag,
+    "tile": whole_number,
+}

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddfm.arguments import by_annotation
+from ddfm.arguments import by_annotation, check_known
 from ddfm.config import FusionConfig, ResolvedConfig
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import DMFuse
-from ddfm.errors import DdfmWarning, InputError, unknown
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.fusing.checks import (
     check_attribution,
     check_early,
@@ -175,10 +175,7 @@ class Fuser:
 
     def with_config(self, **changes: Any) -> Fuser:
         """A fuser with the same prior and some other settings, those of `ddfm.FusionConfig`."""
-        names = [field.name for field in fields(FusionConfig)]
-        for name in changes:
-            if name not in names:
-                raise unknown("setting of a fusion", name, names)
+        check_known("setting of a fusion", changes, [each.name for each in fields(FusionConfig)])
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._set(replace(self.config, **changes))

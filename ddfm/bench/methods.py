@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ddfm.arguments import check_known, one_of
 from ddfm.bench.baselines import BASELINES
 from ddfm.config import FusionConfig
-from ddfm.errors import InputError, StorageError, unknown
+from ddfm.errors import InputError, StorageError
 from ddfm.imaging.pairing import image_files
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
@@ -95,9 +96,7 @@ class Method:
 
 def configured(name: str, settings: dict[str, Any]) -> Method:
     """`Fuser` with these keywords; a task among them overrides that of the set."""
-    for key in settings:
-        if key not in KEYWORDS:
-            raise unknown(f"setting (configuration {name})", key, KEYWORDS)
+    check_known(f"setting (configuration {name})", settings, KEYWORDS)
     given: dict[str, Any] = {"look": False} | dict(settings)  # misalignment is not checked
 
     @cache
@@ -139,8 +138,7 @@ def from_folder(name: str, folder: Path) -> Method:
 
 def baseline(name: str) -> Method:
     """A baseline of `BASELINES`, on luminance; colour is added as in all results."""
-    if name not in BASELINES:
-        raise unknown("baseline", name, BASELINES)
+    one_of("baseline", name, BASELINES)
 
     def fuse(*pictures: Picture) -> Picture:
         from ddfm.imaging.inherited import in_color  # loads torch

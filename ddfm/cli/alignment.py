@@ -59,18 +59,17 @@ align_options = all_of(
 )
 
 
-def alignment_settings(
-    align: str, align_to: str | None, transform_file: Path | None, crop: str
-) -> dict[str, Any]:
-    """Return these options as keywords of a `Fuser`."""
+def alignment_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Takes --transform out of the settings, and returns its content as the keyword `transform`."""
     from ddfm.registration.transform import load_transforms
 
-    transform = None if transform_file is None else load_transforms(transform_file)
-    if transform is not None and align != "none":
+    file = settings.pop("transform_file")
+    transform = None if file is None else load_transforms(file)
+    if transform is not None and settings["align"] != "none":
         raise click.UsageError(
             "--align finds a transform and --transform reads one; use only one of them"
         )
-    return {"align": align, "align_to": align_to, "transform": transform, "crop": crop}
+    return {"transform": transform}
 
 
 def check_alignment(settings: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ddfm.cli.groups import refuse
-from ddfm.cli.options import quiet_option
+from ddfm.cli.options import prior_option, quiet_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["export"]
@@ -22,13 +22,7 @@ __all__ = ["export"]
     metavar="FILE",
     help="The ONNX file to write.  [default: GRAPH.onnx]",
 )
-@click.option(
-    "--prior",
-    metavar="NAME|PATH",
-    default="default",
-    show_default=True,
-    help="The prior to export, for dmfuse and prior.",
-)
+@prior_option("The prior to export, for dmfuse and prior.")
 @click.option(
     "--task",
     metavar="TASK",

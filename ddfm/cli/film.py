@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +26,16 @@ from ddfm.cli.options import (
 from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_exist
 from ddfm.cli.trust import samples_for, trust_options
-from ddfm.cli.writing import OutputPath, say
+from ddfm.cli.writing import OutputPath, say_done
 from ddfm.progress import stage
 
 if TYPE_CHECKING:
-    from ddfm.imaging.levels import Levels
     from ddfm.storage.manifest import Shard
 
 __all__ = ["film", "fuse_film"]
+
+# Options that are keywords of `fuse_sequence` by the same names.
+_OF_FILMS = ("range_a", "range_b", "celsius", "pattern", "rate", "warm", "audio", "verify")
 
 
 @click.command(cls=RangeCommand, short_help="Fuse two registered films.")
@@ -95,25 +96,13 @@ def film(
     a: Path,
     b: Path,
     output: Path,
-    pattern: str | None,
-    rate: float | None,
     no_temporal_denoising: bool,
-    warm: bool,
     shard: Shard | None,
-    audio: str,
-    range_a: str | Levels | None,
-    range_b: str | Levels | None,
-    celsius: str | Levels | None,
     uncertainty: Path | None,
     samples: int | None,
     attribution: Path | None,
-    verify: bool,
     like: Path | None,
-    align: str,
-    align_to: str | None,
-    transform_file: Path | None,
     save_transform: Path | None,
-    crop: str,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -135,17 +124,11 @@ def film(
       ddfm film --like fused.mp4 infrared.mp4 visible.mp4 -o again.mp4
     """
     settings |= observations(settings, 2)
-    settings |= alignment_settings(align, align_to, transform_file, crop)
-    how: dict[str, Any] = {"range_a": range_a, "range_b": range_b, "celsius": celsius}
-    how |= {"pattern": pattern, "rate": rate, "warm": warm, "audio": audio, "verify": verify}
+    settings |= alignment_settings(settings)
+    how = {name: settings.pop(name) for name in _OF_FILMS}
     how |= {"temporal_denoising": not no_temporal_denoising}
-    others: dict[str, Any] = {
-        "uncertainty": uncertainty,
-        "attribution": attribution,
-        "shard": shard,
-    }
-    if count := samples_for(uncertainty, samples):
-        others["samples"] = count
+    others: dict[str, Any] = {"uncertainty": uncertainty, "attribution": attribution}
+    others |= {"samples": samples_for(uncertainty, samples), "shard": shard}
     settings, how, record = as_recorded(like, settings, how, "film")
     check_alignment(settings)
     fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how, **others)
@@ -185,6 +168,4 @@ def fuse_film(
     summary = fuse_sequence(a, b, output, fuser, **how)
     if not quiet:
         say_corrections([str(a), str(b)], summary.observed, fuser.config.observations)
-    if not quiet and sys.stderr.isatty():
-        frames, seconds = len(summary.outcomes), summary.seconds
-        say(f"{output}: {frames} frames, {seconds:.1f} s", err=True)
+        say_done(output, f"{len(summary.outcomes)} frames", summary.seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,15 +16,7 @@ from ddfm.cli.folders import FolderOptions, folder_options, fuse_files_of_folder
 from ddfm.cli.groups import given_in, is_given, refuse, take
 from ddfm.cli.images import BOTH, ImageOptions, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
-from ddfm.cli.opening import (
-    FOR_FILMS,
-    FileOptions,
-    RangeCommand,
-    opening_options,
-    say_equal,
-    say_levels,
-    say_results,
-)
+from ddfm.cli.opening import FOR_FILMS, FileOptions, RangeCommand, opening_options
 from ddfm.cli.options import (
     checked,
     echo_json,
@@ -37,8 +28,8 @@ from ddfm.cli.options import (
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations, say_corrections
-from ddfm.cli.sources import check_sources
-from ddfm.cli.writing import OutputPath, say
+from ddfm.cli.sources import check_sources, say_equal, say_levels, say_results
+from ddfm.cli.writing import OutputPath, say, say_done
 from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
@@ -78,11 +69,7 @@ __all__ = ["fuse"]
 def fuse(
     sources: tuple[Path, ...],
     output: Path,
-    align: str,
-    align_to: str | None,
-    transform_file: Path | None,
     save_transform: Path | None,
-    crop: str,
     like: Path | None,
     as_json: bool,
     quiet: bool,
@@ -126,7 +113,7 @@ def fuse(
     check_dashes(sources, output, views=bool(images.show or images.overlay), as_json=as_json)
     settings |= observations(settings, len(sources))
     checked(settings)
-    settings |= alignment_settings(align, align_to, transform_file, crop)
+    settings |= alignment_settings(settings)
     settings, _, record = as_recorded(like, settings, {})
     check_alignment(settings)
     check_metadata(settings)
@@ -308,9 +295,9 @@ def _report(request: _Request, fusion: Fusion, beside: Beside, seconds: float) -
         views = list(map(str, beside.views_of(request.output)))
         about = {"output": str(request.output), "views": views, "seconds": round(seconds, 3)}
         echo_json(about | {"settings": fusion.settings})
-    if not request.quiet and sys.stderr.isatty():
+    if not request.quiet:
         h, w = fusion.picture.size
-        say(f"{request.output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
+        say_done(request.output, f"{w} x {h} pixels", seconds)
 
 
 def _say_corrections(fusion: Fusion) -> None:

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.groups import given_in, refuse
 from ddfm.cli.options import all_of
-from ddfm.cli.writing import WritingCommand, say
+from ddfm.cli.writing import WritingCommand
 
 if TYPE_CHECKING:
     from ddfm.imaging.metadata.record import Record
     from ddfm.imaging.opening import Opening
-    from ddfm.imaging.picture import Picture
 
 __all__ = [
     "FOR_FILMS",
+    "RANGES",
     "FileOptions",
     "RangeCommand",
     "celsius_option",
     "opening_options",
     "range_options",
-    "say_equal",
-    "say_levels",
-    "say_results",
 ]
 
 Levels = tuple[float, float]
 
-NAMES = ("--range-a", "--range-b")
-FOR_FILMS = (*NAMES, "--celsius")
+RANGES = ("--range-a", "--range-b")
+FOR_FILMS = (*RANGES, "--celsius")
 # Options that take two numbers or one of these words.
-_WORDS = {**dict.fromkeys(NAMES, ("full", "auto")), "--celsius": ("camera",)}
+_WORDS = {**dict.fromkeys(RANGES, ("full", "auto")), "--celsius": ("camera",)}
 
 
 class RangeCommand(WritingCommand):
@@ -173,86 +166,7 @@ class FileOptions:
     def _check(self, alone: bool) -> None:
         """Refuses options that do not suit the number of files."""
         if alone:
-            for_several = (*NAMES, "--page")
+            for_several = (*RANGES, "--page")
             refuse([name for name in given_in(self) if name in for_several], "two images or more")
         elif self.grid is not None:
             refuse(["--grid"], "a single FLIR file, or a folder of them")
-
-
-def say_equal(pictures: tuple[Picture, ...]) -> None:
-    """Tells the user if two sources are the same image, which is usually a typing error."""
-    import numpy as np
-
-    def equal(a: np.ndarray, b: np.ndarray) -> bool:
-        few = slice(None, None, 64)  # a few rows suffice to tell most images apart
-        return np.array_equal(a[few], b[few]) and np.array_equal(a, b)
-
-    for first, second in combinations(pictures, 2):
-        if equal(first.samples, second.samples):
-            names = dict.fromkeys((first.name, second.name))
-            say(f"{' and '.join(names)}: these two sources are the same image", err=True)
-
-
-def say_results(sources: Sequence[Path], pictures: Sequence[Picture]) -> None:
-    """Tells the user of a source that is a fusion of others: `f*.png` may match an earlier result.
-
-    Args:
-        sources: the paths of the pictures, some of which may not be files.
-    """
-    from ddfm.errors import DdfmError
-    from ddfm.imaging.metadata.record import read_record
-
-    digests = {picture.sha256 for picture in pictures} - {None}
-    for source in sources:
-        record = None
-        with suppress(DdfmError):  # a damaged record only hides how the picture was made
-            record = read_record(source)
-        of_these = [name for name, digest in record.sources if digest in digests] if record else []
-        if of_these:
-            say(
-                f"{source}: this source is itself a fusion of {' and '.join(of_these)}; leave it "
-                "out, unless you want to fuse it with them again",
-                err=True,
-            )
-
-
-def say_levels(pictures: tuple[Picture, ...]) -> None:
-    """Tells the user which images have their levels spread by default, or all clipped."""
-    from ddfm.imaging.formats.dji import COUNTS
-    from ddfm.imaging.levels import used
-
-    for picture, option in zip(pictures, NAMES, strict=False):
-        if picture.unit == COUNTS and picture.range is not None:
-            black, white = picture.range
-            say(
-                f"{picture.name}: raw values of a DJI camera, black is {black:g}, white "
-                f"{white:g}; only DJI's own Thermal SDK converts them to degrees",
-                err=True,
-            )
-        if clipped := _all_clipped(picture):
-            say(
-                f"{picture.name}: {clipped}; choose another range "
-                f"({'--celsius' if picture.unit == '°C' else option})",
-                err=True,
-            )
-        levels = used(picture)
-        if levels is not None:
-            say(
-                f"{picture.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of "
-                f"the 16-bit range and are spread over all of it; {option} full leaves them as "
-                "they are",
-                err=True,
-            )
-
-
-def _all_clipped(picture: Picture) -> str:
-    """What a range does to a picture that lies beyond it; empty if it shows anything."""
-    low, high = picture.range or (0, 0)
-    if low == high:
-        return ""
-    valid = picture.pixels if picture.mask is None else picture.pixels[picture.mask]
-    limits = f"{low:g} to {high:g} {picture.unit}".rstrip()
-    for level, side, shade in ((0, "below", "black"), (1, "above", "white")):
-        if (valid == level).all():
-            return f"all of its values are {side} the range {limits}, so it is fused as {shade}"
-    return ""

@@ -24,6 +24,7 @@ __all__ = [
     "fuser_options",
     "json_option",
     "port_option",
+    "prior_option",
     "quiet_option",
     "reading_options",
     "resize_option",
@@ -130,6 +131,13 @@ def port_option(default: int) -> Callable[[Command], Command]:
     )
 
 
+def prior_option(what: str) -> Callable[[Command], Command]:
+    """The option --prior; `what` is its help text."""
+    return click.option(
+        "--prior", metavar="NAME|PATH", default="default", show_default=True, help=what
+    )
+
+
 resize_option = click.option(
     "--resize",
     metavar="auto|a|b|error",
@@ -141,13 +149,9 @@ resize_option = click.option(
 
 # The arguments of `ddfm.Fuser`, by the same names, and the options of all readers.
 fuser_options = all_of(
-    click.option(
-        "--prior",
-        metavar="NAME|PATH",
-        default="default",
-        show_default=True,
-        help="The diffusion model that knows what images look like: a name (see `ddfm priors "
-        "list`), a checkpoint file, the folder of a diffusers model, or hf://OWNER/NAME.",
+    prior_option(
+        "The diffusion model that knows what images look like: a name (see `ddfm priors list`), a "
+        "checkpoint file, the folder of a diffusers model, or hf://OWNER/NAME."
     ),
     click.option(
         "--method",

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from ddfm.cli.options import device_option, port_option, reading_options
+from ddfm.cli.options import device_option, port_option, prior_option, reading_options
 from ddfm.cli.writing import say
 
 __all__ = ["serve"]
@@ -50,13 +50,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     show_default=True,
     help="The longest time in seconds that a request may take.",
 )
-@click.option(
-    "--prior",
-    metavar="NAME|PATH",
-    default="default",
-    show_default=True,
-    help="The prior, as for `ddfm fuse`; see `ddfm priors list`.",
-)
+@prior_option("The prior, as for `ddfm fuse`; see `ddfm priors list`.")
 @device_option
 @click.option(
     "--dtype",
@@ -99,12 +93,12 @@ def serve(
     check_dtype(dtype)
     check_prior(prior)
     upload = round(1e6 * positive("--max-upload", max_upload))
-
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
 
-        from ddfm.serve.app import SETTINGS, Service, free_port
+        from ddfm.serve.app import SETTINGS, free_port
         from ddfm.serve.limits import Limits
+        from ddfm.serve.work import Service
     except ImportError as error:
         raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
     find_device(device)
@@ -123,6 +117,13 @@ def serve(
     port = free_port(host, port)
     os.environ[SETTINGS] = json.dumps(asdict(service))
     say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ (once the prior is loaded)")
+    _run(host, port, workers, seconds)
+
+
+def _run(host: str, port: int, workers: int, seconds: float) -> None:
+    """Runs worker processes until the service is stopped."""
+    import uvicorn
+
     uvicorn.run(
         "ddfm.serve.app:from_environment",
         factory=True,

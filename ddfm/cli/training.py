@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import Command, all_of, device_option, quiet_option, reading_options
+from ddfm.cli.options import (
+    Command,
+    all_of,
+    device_option,
+    prior_option,
+    quiet_option,
+    reading_options,
+)
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["train_dmfuse", "train_prior"]
@@ -128,13 +135,7 @@ def train_prior(
     short_help="Train the head of DMFuse on a folder of pairs.",
 )
 @_folder_and_out("sample sheets")
-@click.option(
-    "--prior",
-    metavar="NAME|PATH",
-    default="default",
-    show_default=True,
-    help="The prior whose features the head reads (see `ddfm priors list`).",
-)
+@prior_option("The prior whose features the head reads (see `ddfm priors list`).")
 @_init("Weights of a head of the same design, to start from.")
 @click.option(
     "--loss",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from ddfm.cli.restoration import observations, say_corrections, slice_observatio
 from ddfm.cli.sources import check_exist
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.volume_sources import VolumeSourceOptions, volume_options
-from ddfm.cli.writing import OutputPath, WritingCommand, say
+from ddfm.cli.writing import OutputPath, WritingCommand, say, say_done
 from ddfm.progress import stage
 
 if TYPE_CHECKING:
@@ -138,42 +137,36 @@ def volume(
     stage("loading")
     from ddfm.pipeline.slices import kept_slices
     from ddfm.pipeline.volumes import fuse_volumes
-    from ddfm.storage.ours import protecting
-    from ddfm.volumes.files import volume_files
 
-    # Also protect the further files of a volume that has several, of which only one was named.
-    kept = protecting(*(file for volume in sources for file in volume_files(volume)))
-    click.get_current_context().with_resource(kept)
+    _protect(sources)
     how["transform"] = _motion(how["transform"])
     outputs.check(how, len(sources))
-    count = samples_for(outputs.uncertainty, samples)
+    how |= {"verify": verify, "shard": shard, "progress": False if quiet else None}
+    how |= {"samples": samples_for(outputs.uncertainty, samples)}
+    how |= {"attribution": outputs.attribution is not None}
     began = time.monotonic()
-    series = both["series_a"], both["series_b"]
-    first, second, *others = _read(sources, series, both["numbers"])
+    first, second, *others = _read(sources, (both["series_a"], both["series_b"]), both["numbers"])
     outputs.check_grid(first)
 
     from ddfm.fuser import Fuser  # imports torch, so only after all checks
 
     with kept_slices(outputs.output, shard) as folder:
-        fusion = fuse_volumes(
-            first,
-            second,
-            Fuser(**settings),
-            more=others,
-            **how,
-            keep=folder,
-            verify=verify,
-            samples=count,
-            shard=shard,
-            attribution=outputs.attribution is not None,
-            progress=False if quiet else None,
-        )
+        fusion = fuse_volumes(first, second, Fuser(**settings), more=others, keep=folder, **how)
         if shard is not None:  # the volume lacks the slices of other shards
             return
         outputs.write(fusion, how["axis"])
     warn_of_changes(record, fusion.record, like)
     if not quiet:
         _say_how(fusion, outputs.output, time.monotonic() - began)
+
+
+def _protect(sources: Sequence[Path]) -> None:
+    """Also protects the further files of volumes that have several, of which one was named."""
+    from ddfm.storage.ours import protecting
+    from ddfm.volumes.files import volume_files
+
+    files = (file for volume in sources for file in volume_files(volume))
+    click.get_current_context().with_resource(protecting(*files))
 
 
 def _motion(given: Any) -> Any:
@@ -285,6 +278,4 @@ def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
             "result may show it, too, and it may be the name of the patient",
             err=True,
         )
-    if sys.stderr.isatty():
-        sides = " x ".join(map(str, fusion.volume.shape))
-        say(f"{output}: {sides} voxels, {seconds:.1f} s", err=True)
+    say_done(output, f"{' x '.join(map(str, fusion.volume.shape))} voxels", seconds)

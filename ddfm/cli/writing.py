@@ -7,6 +7,7 @@ are replaced only with `--overwrite`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ddfm.cli.status import clear_status
 from ddfm.errors import StorageError, printable
 from ddfm.storage.ours import overwriting, protecting
 
-__all__ = ["OutputPath", "WritingCommand", "say"]
+__all__ = ["OutputPath", "WritingCommand", "say", "say_done"]
 
 
 class OutputPath(click.Path):
@@ -93,3 +94,9 @@ def say(message: object, *, err: bool = False) -> None:
     """Prints a line, and makes control characters from file names or servers visible."""
     clear_status()
     click.echo(printable(message), err=err)
+
+
+def say_done(output: Path, size: str, seconds: float) -> None:
+    """Prints a last line about a result on a terminal, with the time taken."""
+    if sys.stderr.isatty():
+        say(f"{output}: {size}, {seconds:.1f} s", err=True)

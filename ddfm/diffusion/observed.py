@@ -55,6 +55,7 @@ from ddfm.diffusion.samplers import Noise
 from ddfm.imaging.color import luminance
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.noise_level import is_noise, noise_level
+from ddfm.numerics.planes import within
 from ddfm.numerics.poisson import steepness
 from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.prior import Prior
@@ -145,8 +146,7 @@ def observe(
         specified: whether the caller specified the noise (none, or what was removed before); then
             nothing else is removed, even if it looks like noise.
     """
-    height, width = size
-    inside = seen[..., :height, :width]
+    inside = within(seen, size)
     level = noise_level(inside)
     mean = None
     if not specified and is_noise(inside, level, clean):
@@ -177,8 +177,7 @@ def with_independent_noise(
         removed: deviation of the noise that was removed from each before, with some detail.
         task: medical images have other values of LOST and FADES.
     """
-    height, width = size
-    inside = [source.seen[..., :height, :width] for source in sources]
+    inside = [within(source.seen, size) for source in sources]
     lost, fades = LOST_OF.get(task, LOST), FADES_OF.get(task, FADES)
     done = []
     for k, source in enumerate(sources):

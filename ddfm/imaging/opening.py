@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -64,9 +64,8 @@ class Opening:
 
     def plain(self) -> dict[str, Any]:
         """The options that differ from the defaults, ready for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
         usual = {"ranges": (None,) * len(self.ranges), "align": True}
-        return {k: v for k, v in values.items() if v != usual.get(k)}
+        return {k: v for k, v in vars(self).items() if v != usual.get(k)}
 
     def pictures(
         self, files: Sequence[str | os.PathLike[str] | bytes | BinaryIO]

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ddfm.errors import InputError, unknown
+from ddfm.arguments import check_known
+from ddfm.errors import InputError
 from ddfm.extensions import find_part
 from ddfm.likelihood.base import Likelihood
 from ddfm.likelihood.evidence import EvidenceLikelihood
@@ -52,9 +53,7 @@ def make_likelihood(
     name = _name(likelihood)
     parameters = inspect.signature(make).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    for option in options:
-        if option not in known:
-            raise unknown(f"option of the likelihood {name}", option, known)
+    check_known(f"option of the likelihood {name}", options, known)
     made = make(*sources, **options)
     if not isinstance(made, Likelihood):
         raise InputError(

@@ -9,7 +9,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from ddfm.errors import unknown
+from ddfm.arguments import one_of
 from ddfm.likelihood.gradients import GRAIN, TINY, energy_of, preferring
 from ddfm.numerics.bands import WHOLE, Band, in_bands
 from ddfm.numerics.exporting import median
@@ -38,8 +38,7 @@ class Choosing:
     preference: float
 
     def __post_init__(self) -> None:
-        if self.saliency not in SALIENCIES:
-            raise unknown("saliency", self.saliency, SALIENCIES)
+        one_of("saliency", self.saliency, SALIENCIES)
 
     def salient(self, s: Tensor, middle: Tensor | None) -> Tensor:
         """The saliency of one source, whose median is `middle`."""

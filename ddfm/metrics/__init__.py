@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from ddfm.arguments import by_annotation
+from ddfm.arguments import by_annotation, one_of
 from ddfm.errors import InputError, unknown
 from ddfm.metrics.contrast import (
     COUNTED_BY,
@@ -164,8 +164,8 @@ def known_metrics(names: Iterable[str] | None = None, task: str | None = None) -
 
     For a share of targets or lights, their number is included, too, and comes first.
     """
-    if task is not None and task not in OF_TASK:
-        raise unknown("task", task, OF_TASK)
+    if task is not None:
+        one_of("task", task, OF_TASK)
     if names is None:
         others = {name for t, some in OF_TASK.items() if t != task for name in some}
         return [name for name in METRICS if name not in others]

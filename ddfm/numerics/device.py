@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddfm.errors import HostError, InputError, short, unknown
+from ddfm.arguments import one_of
+from ddfm.errors import HostError, InputError, short
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +29,7 @@ GPUS = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
 
 def check_dtype(name: str) -> str:
     """Returns the name of a dtype, or raises an error that lists all; torch is not imported."""
-    if name not in ("auto", *DTYPES):
-        raise unknown("dtype", name, ["auto", *DTYPES])
-    return name
+    return one_of("dtype", name, ("auto", *DTYPES))
 
 
 def check_device(name: str) -> None:

@@ -8,15 +8,15 @@ detects later damage.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, DownloadError, HostError, InputError, unknown
 from ddfm.extensions import brought
-from ddfm.priors.download import download, gigabytes
+from ddfm.priors.download import cache_dir, download, gigabytes
 from ddfm.priors.entries import ENTRIES, Entry, File, find, known
+from ddfm.priors.hub import is_of_hub, place_of
 from ddfm.priors.verify import verify
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_text
@@ -25,7 +25,6 @@ from ddfm.storage.ours import MARK, check_ours
 from ddfm.storage.shipped import shipped
 
 __all__ = [
-    "cache_dir",
     "check",
     "check_prior",
     "describe",
@@ -39,13 +38,6 @@ NOT_INSTALLED = (
     "the weights of the prior default are not installed; reinstall ddfm, or use another prior, "
     "for example gaussian"
 )
-
-
-def cache_dir() -> Path:
-    """The cache folder: $DDFM_CACHE, or else $XDG_CACHE_HOME/ddfm, or else ~/.cache/ddfm."""
-    if own := os.environ.get("DDFM_CACHE"):
-        return with_home(own)
-    return with_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddfm"
 
 
 def path_of(name: str) -> Path | None:
@@ -275,10 +267,8 @@ def _status(entry: Entry) -> str:
 
 def check_prior(text: str) -> None:
     """Raise if `text` is neither the name of a prior nor an existing path. Needs no torch."""
-    from ddfm.priors import hub
-
-    if hub.is_of_hub(text):
-        hub.place_of(text)
+    if is_of_hub(text):
+        place_of(text)
         return
     path = with_home(text)
     if known(text) or path.exists() or text in brought("prior"):

@@ -1,10 +1,10 @@
-"""Reads files of weights safely, and makes priors of them.
+"""Reads files of weights safely, and writes them with their settings.
 
 `.safetensors` files hold only tensors. `.pt`, `.pth`, `.bin` and `.ckpt` are pickles, which could
 run any program; PyTorch's restricted reader reads tensors and plain containers from them, and files
 that ask for more are refused. Settings that the weights do not imply (see `settings`) are in a
 JSON file next to them (weights.pt.json), or in the metadata of a safetensors file (JSON under
-"ddfm"). Arguments take precedence over the JSON file, which takes precedence over the metadata.
+"ddfm"). The JSON file takes precedence over the metadata.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +24,11 @@ from torch import Tensor
 
 from ddfm.errors import DdfmError, InputError, disk_explained, one_line
 from ddfm.priors.entries import of_file
-from ddfm.priors.layout import build, infer_settings, missing_network
-from ddfm.priors.network import UNetPrior
-from ddfm.priors.settings import (
-    SETTINGS,
-    alphas_bar_of,
-    missing_diffusion,
-    network_times,
-    normalised,
-    overlaid,
-    refuse_missing,
-)
-from ddfm.storage.checksum import sha256_of
+from ddfm.priors.settings import missing_diffusion, normalised, overlaid, refuse_missing
 from ddfm.storage.files import write_weights
 from ddfm.storage.inputs import BoundedFile, existing_file, json_object, read_text
 
-__all__ = ["load_checkpoint", "read_settings", "read_state_dict", "save_checkpoint"]
+__all__ = ["read_settings", "read_state_dict", "save_checkpoint"]
 
 MARK = "time_embed.0.weight"  # a key that all supported networks have
 LEGACY_PICKLES = 5  # pickles that precede the numbers in files from before PyTorch 1.6
@@ -55,60 +44,6 @@ HARMLESS = re.compile(
     r"|torch\.(Size|device|[a-z_]+[0-9]*|[A-Za-z0-9]+Storage)|torch\.storage\.\w+Storage"
     r"|torch\.nn\.parameter\.Parameter|torch\._utils\._rebuild_\w+|torch\.serialization\._get_layout"
 )
-
-
-def load_checkpoint(
-    path: str | Path,
-    *,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    name: str | None = None,
-    **config: Any,
-) -> UNetPrior:
-    """The prior in a file. `config` has settings that the file lacks or that replace its own."""
-    path = Path(path)
-    where = str(path)
-    state = read_state_dict(path)
-    entry = of_file(path)
-    given = overlaid(
-        entry.config if entry else {},
-        read_settings(path),
-        normalised(config, "the call", only=SETTINGS),
-    )
-    settings = infer_settings(state, given, where)
-    missing = missing_network(settings) + missing_diffusion(settings)
-    if settings.get("T", 1000) != 1000 and "rescale_timesteps" not in settings:
-        missing.append("rescale_timesteps")
-    refuse_missing(missing, where, _remedy(path))
-    network = build(state, settings, where, device, dtype)
-    alphas_bar = alphas_bar_of(settings)
-    extras = {key: value for key, value in settings.items() if key not in SETTINGS}
-    info = extras | {
-        "source": where,
-        "sha256": sha256_of(path),
-        "kind": settings["kind"],
-        "T": len(alphas_bar),
-        "schedule": settings.get("schedule", "given"),
-        "parameters": sum(weight.numel() for weight in network.parameters()),
-        "config": network.config.to_dict(),
-    }
-    return UNetPrior(
-        network,
-        alphas_bar,
-        kind=settings["kind"],
-        times=network_times(settings, len(alphas_bar)),
-        name=name or str(settings.get("name") or (entry.name if entry else path.stem)),
-        info=info,
-    )
-
-
-def _remedy(path: Path) -> str:
-    """How to give the settings that a checkpoint lacks."""
-    name = str(path).replace("{", "{{").replace("}", "}}")
-    return (
-        f"write them into {name}.json, such as {{json}}, or pass them to ddfm.load_prior "
-        "(num_head_channels may replace num_heads)"
-    )
 
 
 def save_checkpoint(
@@ -170,22 +105,27 @@ def _hint(path: Path) -> str:
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with _whole(path):
         return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not a whole safetensors file: {one_line(error)}") from None
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
+
+    with _whole(path), safe_open(path, "pt") as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Raises InputError if the block finds that a safetensors file is damaged."""
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, "pt") as file:
-            return file.metadata() or {}
-    except SafetensorError as error:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} is not a whole safetensors file: {one_line(error)}") from None
 
 
@@ -193,7 +133,7 @@ def _pickle(path: Path) -> Any:
     try:
         zipped = zipfile.is_zipfile(path)
     except zipfile.BadZipFile:  # raised if the damaged end announces an archive on several disks
-        raise InputError(f"{path} is not a checkpoint, or is damaged") from None
+        raise _damaged(path) from None
     if zipped:
         _refuse_bomb(path)
     for name in _asked_for(path, zipped):
@@ -208,7 +148,11 @@ def _pickle(path: Path) -> Any:
         asked = re.search(r"(?i)unsupported (?:global|class):? (?:global )?([\w.]+)", str(error))
         if asked:
             raise _refusal(path, asked[1]) from None
-        raise InputError(f"{path} is not a checkpoint, or is damaged") from None
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> DdfmError:
+    return InputError(f"{path} is not a checkpoint, or is damaged")
 
 
 def _refusal(path: Path, name: str) -> DdfmError:
@@ -261,7 +205,7 @@ def _refuse_bomb(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        raise InputError(f"{path} is not a checkpoint, or is damaged") from None
+        raise _damaged(path) from None
     if unpacked > path.stat().st_size:
         raise InputError(f"{path} was refused: it would unpack to {unpacked} bytes")
 

@@ -8,6 +8,7 @@ changed.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -23,12 +24,12 @@ from typing import Any
 from ddfm.errors import DdfmError, DownloadError, StorageError, disk_explained, one_line
 from ddfm.priors.verify import verify
 from ddfm.progress import stage
-from ddfm.storage.inputs import json_object
+from ddfm.storage.inputs import json_object, with_home
 from ddfm.storage.ours import check_ours
 from ddfm.storage.part import Part
 from ddfm.version import __version__
 
-__all__ = ["download", "gigabytes", "read_json"]
+__all__ = ["cache_dir", "download", "gigabytes", "read_json"]
 
 ATTEMPTS = 5  # consecutive attempts without progress before giving up
 BACKOFF = 1.0  # seconds to wait after the first of them; doubles after each
@@ -37,6 +38,13 @@ CHUNK = 1 << 20  # bytes read at a time
 MOST_JSON = 10_000_000  # most bytes of a JSON answer
 MARKS = ("etag", "modified")  # what distinguishes versions of a file
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+
+
+def cache_dir() -> Path:
+    """Where downloads are kept: $DDFM_CACHE, or $XDG_CACHE_HOME/ddfm, or ~/.cache/ddfm."""
+    if own := os.environ.get("DDFM_CACHE"):
+        return with_home(own)
+    return with_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddfm"
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):

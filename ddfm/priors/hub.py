@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DownloadError, InputError
-from ddfm.priors.catalog import cache_dir
-from ddfm.priors.download import download, read_json
+from ddfm.priors.download import cache_dir, download, read_json
 from ddfm.priors.verify import verify
 from ddfm.storage.files import make_folder, write_json
 from ddfm.storage.inputs import json_object, read_text

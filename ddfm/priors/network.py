@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ddfm.errors import InputError
+from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.settings import network_times
 from ddfm.priors.unet import UNet
 from ddfm.storage.files import make_folder
 
@@ -74,9 +76,6 @@ class UNetPrior(FunctionPrior):
         return self.network.features(x_t.to(self.dtype or torch.float32), times, finest)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        from ddfm.priors.checkpoints import save_checkpoint
-        from ddfm.priors.settings import network_times
-
         T = len(self.alphas_bar)
         settings = self.network.config.to_dict() | {
             "kind": self.kind,

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddfm.arguments import one_of
 from ddfm.errors import InputError, unknown
 from ddfm.numerics.planes import of_shape
 from ddfm.priors.schedule import alpha_sigma
@@ -151,8 +152,7 @@ class FunctionPrior(Prior):
         name: str = "",
         info: dict[str, Any] | None = None,
     ) -> None:
-        if kind not in KINDS:
-            raise unknown("prediction kind", kind, KINDS)
+        one_of("prediction kind", kind, KINDS)
         super().__init__(
             alphas_bar, channels=channels, multiple=multiple, name=name or "function", info=info
         )

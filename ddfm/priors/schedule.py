@@ -16,7 +16,8 @@ import math
 import torch
 from torch import Tensor
 
-from ddfm.errors import InputError, unknown
+from ddfm.arguments import one_of
+from ddfm.errors import InputError
 
 __all__ = [
     "alpha_sigma",
@@ -45,8 +46,7 @@ SCHEDULES = {"linear": linear_betas, "cosine": cosine_betas}
 
 def alphas_bar(schedule: str = "linear", T: int = 1000) -> Tensor:
     """abar_t of a schedule by name, shape (T,), float64."""
-    if schedule not in SCHEDULES:
-        raise unknown("noise schedule", schedule, SCHEDULES)
+    one_of("noise schedule", schedule, SCHEDULES)
     if T < 1:
         raise InputError(f"a noise schedule needs at least 1 timestep, not T = {T}")
     return alphas_bar_of_betas(SCHEDULES[schedule](T))

@@ -13,13 +13,13 @@ and ends early if the pair is certainly aligned already.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from ddfm.errors import unknown
+from ddfm.arguments import one_of
 from ddfm.imaging.picture import LUMA, Picture, orient
 from ddfm.registration.flow import flow
 from ddfm.registration.refine import BELIEVED, Fit, Level, deviations
@@ -28,6 +28,8 @@ from ddfm.registration.structure import Pyramid, resized
 from ddfm.registration.transform import FLOW, MODELS, Transform
 
 __all__ = ["Alignment", "align", "check", "tolerance", "turn_that_fits"]
+
+ImageLike = Picture | np.ndarray  # an array has grey levels (H, W)
 
 LARGEST = 1024  # pixels; larger pictures are reduced to this longer side first
 FAR_MARGIN = 0.36  # how far frames may be apart if one shows only a part, see `search.MARGIN`
@@ -74,22 +76,19 @@ def tolerance(transform: Transform) -> float:
     return max(LEAVE, max(transform.fixed) * LEAVE_SHARE)
 
 
-def check(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Alignment:
+def check(fixed: ImageLike, moving: ImageLike) -> Alignment:
     """Checks quickly whether two pictures are aligned, by shift, turn and size."""
-    a, b, full = _planes(fixed, moving)
-    work = _Work(a, Pyramid(b), QUICK)
-    return _as_it_lies(work, full) or _found(work, "auto", full)
+    work = _Work(fixed, moving, QUICK)
+    return _as_it_lies(work) or _found(work, "auto")
 
 
-def turn_that_fits(
-    fixed: Picture | np.ndarray, moving: Picture | np.ndarray, orientations: Iterable[int]
-) -> int | None:
+def turn_that_fits(fixed: ImageLike, moving: ImageLike, orientations: Iterable[int]) -> int | None:
     """The orientation (see `orient`) in which the moving picture certainly fits, if there is one.
 
     Only the one with the highest correlation is checked: to check all would take longer than the
     alignment that failed before.
     """
-    a, b, _ = _planes(fixed, moving)
+    a, b = (resized(_grey(picture), LARGEST) for picture in (fixed, moving))
     if min(a.shape) < LEAST_SIDE:  # nothing can be sure
         return None
     # Copied, since PyTorch refuses the strides of a single row that was reversed.
@@ -103,9 +102,7 @@ def turn_that_fits(
     return best if check(a.numpy(), turned[best]).sure else None
 
 
-def align(
-    fixed: Picture | np.ndarray, moving: Picture | np.ndarray, model: str = "auto"
-) -> Alignment:
+def align(fixed: ImageLike, moving: ImageLike, model: str = "auto") -> Alignment:
     """The transform that aligns a pair.
 
     Args:
@@ -113,15 +110,13 @@ def align(
         model: one of `MODELS`; "auto" for the smallest that explains the pair; or "flow" for a
             smooth field on top of what "auto" finds.
     """
-    if model not in ("auto", *MODELS, FLOW):
-        raise unknown("way to align", model, ("auto", *MODELS, FLOW))
-    a, b, full = _planes(fixed, moving)
+    one_of("way to align", model, ("auto", *MODELS, FLOW))
     if model == FLOW:
         # The displacements that the field will explain make other models' corners uncertain.
-        work = _Work(a, Pyramid(b), replace(WHOLE, spread=QUICK.spread, doubts=False))
-        result = _with_field(work, _found(work, "auto", full))
+        work = _Work(fixed, moving, replace(WHOLE, spread=QUICK.spread, doubts=False))
+        result = _with_field(work, _found(work, "auto"))
     else:
-        result = _found(_Work(a, Pyramid(b), WHOLE), model, full)
+        result = _found(_Work(fixed, moving, WHOLE), model)
     is_chosen = model == "auto" or (model == FLOW and result.transform.field is None)
     if is_chosen and result.sure and not result.is_off:
         t = result.transform
@@ -181,13 +176,22 @@ QUICK = _Effort(
 
 
 class _Work:
-    """A pair at all sizes that are used."""
+    """A pair in grey, reduced to `LARGEST`, at all sizes that are used."""
 
-    def __init__(self, a: torch.Tensor, b: Pyramid, effort: _Effort) -> None:
-        self.a, self.b, self.effort = a, b, effort
-        self.levels = [Level(a, b, *level) for level in effort.levels]
-        self.longest = max(a.shape)
-        self.framed = Transform.framed(b.size, (a.shape[0], a.shape[1])).matrix  # untouched
+    def __init__(self, fixed: ImageLike, moving: ImageLike, effort: _Effort) -> None:
+        planes = [_grey(picture) for picture in (fixed, moving)]
+        self.sizes = [(plane.shape[0], plane.shape[1]) for plane in planes]  # those of the pair
+        self.a, small = (resized(plane, LARGEST) for plane in planes)
+        self.b, self.effort = Pyramid(small), effort
+        self.levels = [Level(self.a, self.b, *level) for level in effort.levels]
+        self.size = (self.a.shape[0], self.a.shape[1])
+        self.longest = max(self.size)
+        self.framed = Transform.framed(self.b.size, self.size).matrix  # untouched
+
+    def full(self, matrix: np.ndarray, model: str) -> Transform:
+        """A transform of the reduced pair, for the pair itself."""
+        fixed, moving = self.sizes
+        return Transform(matrix, self.b.size, self.size, model).at(moving, fixed)
 
     def fits(self, models: Sequence[str], grid: _Grid) -> dict[str, Fit]:
         """The best fit of each model, from the best guesses of a grid."""
@@ -231,32 +235,32 @@ def _score(fit: Fit) -> float:
     return fit.score
 
 
-def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Alignment | None:
+def _as_it_lies(work: _Work) -> Alignment | None:
     """The untouched pair, if a fit near it is sure and within tolerance; else None.
 
     Then nothing farther away can be as similar, and the search is over.
     """
     level = work.levels[-1]
     near = level.fit(work.framed, "similarity", WIDTHS)
-    found = full(near.matrix, "similarity")
+    found = work.full(near.matrix, "similarity")
     if not work.is_sure(near, "similarity") or found.moves > tolerance(found):
         return None
     spread = near.spread * max(found.fixed) / work.longest
-    return Alignment(full(work.framed, "none"), True, near.stand, spread)
+    return Alignment(work.full(work.framed, "none"), True, near.stand, spread)
 
 
-def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]) -> Alignment:
+def _found(work: _Work, model: str) -> Alignment:
     """The result of searching the grids, one after the other, until a result is sure."""
     if min(work.a.shape) < LEAST_SIDE:  # nothing can be sure
-        return Alignment(full(work.framed, "none"), False, 0.0, math.inf)
+        return Alignment(work.full(work.framed, "none"), False, 0.0, math.inf)
     first, *others = work.effort.grids
     models = work.effort.models if model == "auto" else (model,)
-    found = _judged(work, work.fits(models, first), full)
+    found = _judged(work, work.fits(models, first))
     larger = [model for model in models if model in TURNING]
     for grid in others if larger else ():
         if found.sure:
             break
-        next_one = _judged(work, work.fits(larger, grid), full)
+        next_one = _judged(work, work.fits(larger, grid))
         found = max(found, next_one, key=lambda one: one.stand)
     return found
 
@@ -265,41 +269,34 @@ def _with_field(work: _Work, found: Alignment) -> Alignment:
     """What was found, with a field on top of it if it is sure and moves any point far enough."""
     if not found.sure:
         return found
-    t, size = found.transform, (work.a.shape[0], work.a.shape[1])
-    matrix = t.at(work.b.size, size).matrix
+    t = found.transform
+    matrix = t.at(work.b.size, work.size).matrix
     field = flow(work.levels[-1], matrix)
     if field is None:
         return found
-    farthest = float(np.linalg.norm(field, axis=2).max()) * max(t.fixed) / max(size)
+    farthest = float(np.linalg.norm(field, axis=2).max()) * max(t.fixed) / work.longest
     if farthest < tolerance(t):
         return found
-    with_field = Transform(matrix, work.b.size, size, FLOW, field)
+    with_field = Transform(matrix, work.b.size, work.size, FLOW, field)
     return replace(found, transform=with_field.at(t.moving, t.fixed))
 
 
-def _judged(
-    work: _Work, fits: dict[str, Fit], full: Callable[[np.ndarray, str], Transform]
-) -> Alignment:
+def _judged(work: _Work, fits: dict[str, Fit]) -> Alignment:
     """The smallest sure model that explains the pair; if none is sure, that with most `stand`."""
     sure = [model for model, fit in fits.items() if work.is_sure(fit, model)]
     if sure:
         chosen = _smallest({model: fits[model] for model in sure})
     else:
         chosen = max(fits, key=lambda model: fits[model].stand)
-    transform = full(fits[chosen].matrix, chosen)
+    transform = work.full(fits[chosen].matrix, chosen)
     spread = fits[chosen].spread * max(transform.fixed) / work.longest
     found = Alignment(transform, bool(sure), fits[chosen].stand, spread)
-    if found.is_off and work.effort.doubts and _is_doubted(work, found, fits, full):
+    if found.is_off and work.effort.doubts and _is_doubted(work, found, fits):
         return replace(found, sure=False)
     return found
 
 
-def _is_doubted(
-    work: _Work,
-    found: Alignment,
-    fits: dict[str, Fit],
-    full: Callable[[np.ndarray, str], Transform],
-) -> bool:
+def _is_doubted(work: _Work, found: Alignment, fits: dict[str, Fit]) -> bool:
     """Whether a larger model places the pair elsewhere, and fits better, even if it is not sure.
 
     For a model that the tiles do not determine at all, any improvement is enough.
@@ -307,7 +304,7 @@ def _is_doubted(
     chosen = found.transform.model
     for model in list(fits)[list(fits).index(chosen) + 1 :]:
         by = 0.0 if fits[model].spread > UNTOLD * work.longest else DOUBTED
-        elsewhere = full(fits[model].matrix, model).distance(found.transform)
+        elsewhere = work.full(fits[model].matrix, model).distance(found.transform)
         if elsewhere > tolerance(found.transform) and _better(fits[model], fits[chosen], by):
             return True
     return False
@@ -328,21 +325,7 @@ def _better(one: Fit, other: Fit, by: float = BELIEVED) -> bool:
     return deviations(one.likeness - other.likeness) > by
 
 
-def _planes(
-    fixed: Picture | np.ndarray, moving: Picture | np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor, Callable[[np.ndarray, str], Transform]]:
-    """Grey levels of both, reduced to `LARGEST`, and a function that scales a transform back."""
-    planes = [_grey(picture) for picture in (fixed, moving)]
-    small = [resized(plane, LARGEST) for plane in planes]
-    (size, of), (used, by) = ([(p.shape[0], p.shape[1]) for p in some] for some in (planes, small))
-
-    def full(matrix: np.ndarray, model: str) -> Transform:
-        return Transform(matrix, by, used, model).at(of, size)
-
-    return small[0], small[1], full
-
-
-def _grey(picture: Picture | np.ndarray) -> torch.Tensor:
+def _grey(picture: ImageLike) -> torch.Tensor:
     pixels = picture.pixels if isinstance(picture, Picture) else np.asarray(picture)
     if pixels.ndim == 3:
         pixels = pixels @ np.array(LUMA, np.float32) if pixels.shape[2] == 3 else pixels[..., 0]

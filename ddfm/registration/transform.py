@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import InputError, unknown
+from ddfm.arguments import one_of
+from ddfm.errors import InputError
 from ddfm.registration.field import checked_field, displacements
 from ddfm.storage.files import write_json
 from ddfm.storage.inputs import json_object, read_text
@@ -65,9 +66,7 @@ class Transform:
     field: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        models = MODELS if self.field is None else (FLOW,)
-        if self.model not in models:
-            raise unknown("model of a transform", self.model, models)
+        one_of("model of a transform", self.model, MODELS if self.field is None else (FLOW,))
         if self.field is not None:
             object.__setattr__(self, "field", checked_field(self.field, self.fixed))
         matrix = np.array(self.matrix, np.float64)

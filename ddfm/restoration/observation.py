@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ddfm.arguments import a_path, flag, number, one_of, positive, whole_number
+from ddfm.arguments import a_path, check_known, flag, number, one_of, positive, whole_number
 from ddfm.errors import InputError, short
 
 __all__ = [
@@ -97,9 +97,8 @@ class Observation:
 
     def plain(self) -> dict[str, Any]:
         """The settings that differ from the defaults, ready for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
         usual = {f.name: f.default for f in fields(self)}
-        values = {name: value for name, value in values.items() if value != usual[name]}
+        values = {name: value for name, value in vars(self).items() if value != usual[name]}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
@@ -113,9 +112,7 @@ class Observation:
             raise InputError(
                 f"an observation is an Observation or a dictionary, not {short(given)}"
             )
-        known = [f.name for f in fields(cls)]
-        for name in given:
-            one_of("of an observation", name, known)
+        check_known("of an observation", given, [f.name for f in fields(cls)])
         return cls(**given)
 
 

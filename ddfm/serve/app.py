@@ -1,12 +1,11 @@
-"""The application: requests become sources and options for a `Fuser`.
+"""The application: requests become sources and options, and fusions become answers.
 
-Uploaded files are kept in memory only, and error messages are those of the command line. Each
-worker runs one fusion at a time; other requests wait.
+Uploaded files are kept in memory only, and error messages are those of the command line.
+`ddfm.serve.work` fuses.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import errno
 import io
@@ -14,13 +13,9 @@ import json
 import logging
 import os
 import socket
-import time
-import warnings
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, fields
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -35,29 +30,25 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from ddfm.config import FusionConfig
 from ddfm.errors import (
     DdfmError,
-    DdfmWarning,
     HostError,
     InputError,
     MissingExtra,
-    is_out_of_memory,
     one_line,
     printable,
     short,
     unknown,
 )
-from ddfm.fuser import Fuser
-from ddfm.imaging.opening import Opening
 from ddfm.imaging.writing import output_suffix
 from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
 from ddfm.result import Fusion
 from ddfm.serve.limits import Admission, Limits
-from ddfm.serve.measures import Measures
 from ddfm.serve.refusals import POLICY, refusal
+from ddfm.serve.work import Named, Service, Work, enough_memory
 from ddfm.storage.inputs import json_object
 from ddfm.version import __version__
 
-__all__ = ["SETTINGS", "Service", "free_port", "from_environment", "make_app"]
+__all__ = ["SETTINGS", "free_port", "from_environment", "make_app"]
 
 SETTINGS = "DDFM_SERVICE"  # environment variable that passes the settings to workers
 OPTIONS = tuple(each.name for each in fields(FusionConfig))
@@ -73,26 +64,12 @@ MEDIA = {
     ".jp2": "image/jp2",
     ".j2k": "image/jp2",
 }
-NOT_ENOUGH = "not enough memory for images of this size"
-
-
-@dataclass(frozen=True)
-class Service:
-    """The settings of a worker.
-
-    Attributes:
-        prior, device, dtype: as for `Fuser`.
-        threads: the number of PyTorch threads; 0 leaves it unchanged.
-        hosts: the host names that requests may use; this keeps foreign web pages out.
-        limits: the limits of requests.
-    """
-
-    prior: str = "default"
-    device: str = "auto"
-    dtype: str = "auto"
-    threads: int = 0
-    hosts: tuple[str, ...] = ("*",)
-    limits: Limits = field(default_factory=Limits)
+_WHY = {
+    400: "The request cannot be fused; `error` gives the reason, in one line",
+    408: "The request took too long",
+    413: "The request is too large",
+    503: "Too many requests are waiting; Retry-After gives the time until the next attempt",
+}
 
 
 def from_environment() -> FastAPI:
@@ -130,7 +107,13 @@ def make_app(service: Service, prior: Prior | None = None) -> FastAPI:
         service: its settings.
         prior: a prior that is loaded already; None loads that of the service.
     """
-    work = _Work(service, load_prior(service.prior) if prior is None else prior)
+    work = Work(service, load_prior(service.prior) if prior is None else prior)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        work.end()
+
     # Keep uploads in memory, never on disk; longer ones are refused before.
     MultiPartParser.spool_max_size = service.limits.upload + 1
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the sender gets the error
@@ -140,18 +123,20 @@ def make_app(service: Service, prior: Prior | None = None) -> FastAPI:
         summary="Fuses registered images of one scene",
         docs_url=None,  # FastAPI's own pages load scripts from another host
         redoc_url=None,
-        lifespan=work.lifespan,
+        lifespan=lifespan,
     )
-    app.add_middleware(_Counted, work=work)
+    limits, measures = service.limits, work.measures
+    app.add_middleware(Admission, limits=limits, path="/fuse", measures=measures)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(service.hosts))
     app.add_exception_handler(DdfmError, _refused)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _refused)
-    _add_routes(app, work)
+    _add_fuse(app, work)
+    _add_others(app, work)
     return app
 
 
-def _add_routes(app: FastAPI, work: _Work) -> None:
+def _add_fuse(app: FastAPI, work: Work) -> None:
     async def fuse(
         request: Request,
         sources: Annotated[list[UploadFile], File(description="infrared, then visible; or more")],
@@ -168,31 +153,35 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
         keywords = _options(options)
         # File fields of a form may be empty.
         chosen = [each for each in sources if each.filename or each.size]
-        named = [_Named(await each.read(), each.filename or "") for each in chosen]
+        named = [Named(await each.read(), each.filename or "") for each in chosen]
         fusion, warned = await work.fused(named, keywords)
         in_json = "application/json" in request.headers.get("accept", "")
         # Large pictures take seconds to encode, and other requests are answered meanwhile.
         return await run_in_threadpool(_answer, fusion, warned, suffix, in_json)
-
-    async def health() -> dict[str, Any]:
-        """Tells how many requests are taken, and how many may be."""
-        limits, taken = work.service.limits, work.taken
-        return {"ddfm": __version__, "prior": work.prior.name, "taken": taken, "of": limits.queue}
-
-    async def metrics() -> str:
-        """Requests by status, their seconds, and how many are taken, for Prometheus."""
-        measures = Measures() if work.admission is None else work.admission.measures
-        return measures.text(work.taken, work.service.limits.queue)
-
-    async def page() -> HTMLResponse:
-        text = files("ddfm.serve").joinpath("page.html").read_text(encoding="utf-8")
-        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
 
     answers: dict[int | str, dict[str, Any]] = {
         200: {"content": {kind: {} for kind in sorted({*MEDIA.values()})}},
         **{code: {"description": why} for code, why in _WHY.items()},
     }
     app.post("/fuse", responses=answers, response_class=Response)(fuse)
+
+
+def _add_others(app: FastAPI, work: Work) -> None:
+    most = work.service.limits.queue
+
+    async def health() -> dict[str, Any]:
+        """Tells how many requests are taken, and how many may be."""
+        taken = work.measures.taken
+        return {"ddfm": __version__, "prior": work.prior.name, "taken": taken, "of": most}
+
+    async def metrics() -> str:
+        """Requests by status, their seconds, and how many are taken, for Prometheus."""
+        return work.measures.text(most)
+
+    async def page() -> HTMLResponse:
+        text = files("ddfm.serve").joinpath("page.html").read_text(encoding="utf-8")
+        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
+
     app.get("/healthz")(health)
     app.get("/metrics", response_class=PlainTextResponse)(metrics)
     app.get("/", include_in_schema=False)(page)
@@ -202,7 +191,7 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
 def _answer(fusion: Fusion, warned: list[str], suffix: str, in_json: bool) -> Response:
     """The response with a fused image, or with JSON that holds it."""
     buffer = io.BytesIO()
-    with _enough_memory():
+    with enough_memory():
         fusion.save(buffer, format=suffix)
     if not in_json:
         headers = {"DDFM-Warnings": json.dumps(warned)} if warned else {}
@@ -225,112 +214,12 @@ def _refuse_others(names: list[str]) -> None:
         )
 
 
-_WHY = {
-    400: "The request cannot be fused; `error` gives the reason, in one line",
-    408: "The request took too long",
-    413: "The request is too large",
-    503: "Too many requests are waiting; Retry-After gives the time until the next attempt",
-}
-
-
-class _Named(io.BytesIO):
-    """The bytes of an uploaded file, with its name."""
-
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(data)
-        self.name = printable(name.replace("\\", "/").rpartition("/")[2])
-
-
-class _Counted(Admission):
-    """An `Admission` that its worker knows."""
-
-    def __init__(self, app: Any, work: _Work) -> None:
-        super().__init__(app, work.service.limits, "/fuse")
-        work.admission = self
-
-
-class _Work:
-    """Holds the prior, and the one thread that fuses."""
-
-    def __init__(self, service: Service, prior: Prior) -> None:
-        self.service = service
-        self.prior = prior
-        self.admission: Admission | None = None
-        self._thread = ThreadPoolExecutor(1, "fusion")
-
-    @property
-    def taken(self) -> int:
-        return 0 if self.admission is None else self.admission.taken
-
-    @asynccontextmanager
-    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        yield
-        self._thread.shutdown()
-
-    async def fused(
-        self, sources: list[_Named], options: dict[str, Any]
-    ) -> tuple[Fusion, list[str]]:
-        """Fuses in the thread; returns the result and warnings. Fusions out of time end soon."""
-        end = time.monotonic() + self.service.limits.seconds
-        work = partial(self._fuse, sources, options, end)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    def _fuse(
-        self, sources: list[_Named], options: dict[str, Any], end: float
-    ) -> tuple[Fusion, list[str]]:
-        def in_time(_: object = None) -> None:
-            if time.monotonic() > end:
-                raise HTTPException(408, self.service.limits.too_slow())
-
-        in_time()
-        began = time.monotonic()
-        config = FusionConfig(**options)  # raises before images are read
-        _refuse_paths(config)
-        with _enough_memory(), warnings.catch_warnings(record=True) as noted:
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", DdfmWarning)
-            pictures = Opening().pictures(sources)
-            fuser = Fuser(
-                self.prior,
-                device=self.service.device,
-                dtype=self.service.dtype,
-                **{name: getattr(config, name) for name in options},
-            )
-            # dmfuse has no steps after which to call back
-            callback = None if config.method == "dmfuse" else in_time
-            fusion = fuser(*pictures, progress=False, callback=callback)
-        if self.admission is not None:
-            self.admission.pace = time.monotonic() - began
-        return fusion, [" ".join(str(word.message).split()) for word in noted]
-
-
-@contextmanager
-def _enough_memory() -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise HTTPException(413, NOT_ENOUGH) from None
-
-
 def _options(text: str) -> dict[str, Any]:
     options = json_object(text, "options")
     for name in options:
         if name not in OPTIONS:
             raise unknown("option", printable(name), OPTIONS)
     return options
-
-
-def _refuse_paths(config: FusionConfig) -> None:
-    """Refuses options that name a file, which would be one of this machine."""
-    for observation in config.observations:
-        for name in ("blur", "mask"):
-            if isinstance(observation.get(name), str):
-                raise InputError(
-                    f"{name} cannot name a file in a request; transparent pixels of a source are "
-                    "its mask, and a blur is given by numbers"
-                )
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -57,19 +57,16 @@ class Limits:
 class Admission:
     """Wraps an application; answers requests beyond its capacity with when to try again.
 
-    Attributes:
-        taken: the number of requests being processed.
-        pace: the seconds that the last fusion took.
-        measures: what was measured of all requests.
+    Args:
+        path: the path of the requests that are limited.
+        measures: what is measured of them.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, path: str) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, path: str, measures: Measures) -> None:
         self.app = app
         self.limits = limits
         self.path = path
-        self.taken = 0
-        self.pace = 1.0
-        self.measures = Measures()
+        self.measures = measures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != self.path or scope["method"] != "POST":
@@ -95,17 +92,17 @@ class Admission:
             self.measures.add(status or FAILED, time.monotonic() - began)
 
     async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.taken >= self.limits.queue:
+        if self.measures.taken >= self.limits.queue:
             await self._busy(scope)(scope, receive, send)
             return
         if _length(scope) > self.limits.upload:
             await _answer(scope, 413, self.limits.too_large())(scope, receive, send)
             return
-        self.taken += 1
+        self.measures.taken += 1
         try:
             await self._in_time(scope, self._bounded(receive), send)
         finally:
-            self.taken -= 1
+            self.measures.taken -= 1
 
     async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -136,7 +133,7 @@ class Admission:
         return bounded
 
     def _busy(self, scope: Scope) -> Response:
-        wait = math.ceil(max(1.0, self.pace * self.limits.queue / 2))
+        wait = math.ceil(max(1.0, self.measures.pace * self.limits.queue / 2))
         words = f"{self.limits.queue} requests are waiting already; try again in {wait} seconds"
         return _answer(scope, 503, words, {"Retry-After": str(wait)})
 

@@ -20,9 +20,16 @@ ddfm_requests_most {}
 
 
 class Measures:
-    """Counts requests and their seconds, by the status of the answer."""
+    """Counts requests and their seconds, by the status of the answer.
+
+    Attributes:
+        taken: the number of requests that are accepted and not yet answered.
+        pace: the seconds that the last fusion took.
+    """
 
     def __init__(self) -> None:
+        self.taken = 0
+        self.pace = 1.0
         self._requests: Counter[int] = Counter()
         self._seconds: defaultdict[int, float] = defaultdict(float)
 
@@ -31,11 +38,11 @@ class Measures:
         self._requests[status] += 1
         self._seconds[status] += seconds
 
-    def text(self, taken: int, most: int) -> str:
-        """All that was counted, and the requests that are accepted now, of how many."""
+    def text(self, most: int) -> str:
+        """All that was counted, and the requests that are accepted now, of at most `most`."""
         lines = [
             f'ddfm_request_seconds_sum{{status="{status}"}} {self._seconds[status]:.3f}\n'
             f'ddfm_request_seconds_count{{status="{status}"}} {count}\n'
             for status, count in sorted(self._requests.items())
         ]
-        return _TEXT.format("".join(lines), taken, most)
+        return _TEXT.format("".join(lines), self.taken, most)

@@ -17,6 +17,7 @@ from ddfm.diffusion.observed import Observed
 from ddfm.imaging.writing import write_drawing, write_planes
 from ddfm.likelihood.base import Shares
 from ddfm.numerics.filters import smooth
+from ddfm.numerics.planes import within
 from ddfm.numerics.poisson import steepness
 from ddfm.trust.pictures import DEEP, drawn_attribution
 
@@ -107,7 +108,6 @@ def attributed(
         f: the result of the likelihood, (1, 1, H, W) in [-1, 1].
         luminance: of the final result, (H, W) in [0, 1].
     """
-    height, width = luminance.shape
     change = torch.cat([source.likely - source.seen for source in sources], dim=1)
     if bool((change != 0).any()):
         of_levels, of_gradients = (
@@ -116,7 +116,7 @@ def attributed(
         )
         shares = shares.with_change(f, of_levels, of_gradients)
     levels, gradients, missing = (
-        x[0, ..., :height, :width].float().cpu().numpy()
+        within(x, luminance.shape)[0].float().cpu().numpy()
         for x in (shares.levels, shares.gradients, _unsupported(f, sources))
     )
     return Attribution((*names, PRIOR), levels, gradients, missing[0] > 0, luminance)

@@ -27,7 +27,7 @@ HUES = np.array(
         (0.62, 0.55, 0.76),
     ]
 )
-PRIOR = np.array((0.80, 0.40, 0.66))
+HUE_OF_PRIOR = np.array((0.80, 0.40, 0.66))
 PALE = 0.82  # grey of places without details
 INKED = (0.10, 0.06, 0.08)  # colour of the hatching
 HATCH = 5  # pixels between the lines of the hatching
@@ -76,7 +76,7 @@ def drawn_attribution(
         luminance: of the result, (H, W) in [0, 1].
         names: of the K sources.
     """
-    hues = np.array([*(HUES[k % len(HUES)] for k in range(len(names))), PRIOR])
+    hues = np.array([*(HUES[k % len(HUES)] for k in range(len(names))), HUE_OF_PRIOR])
     down, across = np.gradient(luminance)
     size = np.hypot(down, across)
     strength = size / (size + 4 / 255)

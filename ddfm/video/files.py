@@ -10,7 +10,7 @@ row or column, and .mkv as lossless FFV1 of 8 or 16 bits.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count as counting
@@ -31,7 +31,6 @@ from ddfm.video.formats import READ
 from ddfm.video.whole import check_whole
 
 __all__ = [
-    "EXACT",
     "RATE",
     "VideoReader",
     "VideoWriter",
@@ -39,15 +38,16 @@ __all__ = [
     "comment",
     "comment_of",
     "import_av",
+    "new_video",
     "open_video",
     "open_whole",
     "record_in",
     "stream_like",
+    "writing_explained",
 ]
 
 RATE = 25.0  # frames per second if none are given
 FRAME_BYTES = 32  # bytes per pixel: decoded, as 16-bit RGB, as float64 for grey, as float32
-EXACT = {"fflags": "+bitexact"}  # no random numbers in the file, so that it is reproducible
 COLORED = 12 / 255  # least difference of channels that is colour, not an artefact of compression
 
 
@@ -127,10 +127,7 @@ class VideoWriter:
         self.frames = 0
         self.stream: Any = None
         with self._explained():
-            self.container = import_av().open(
-                str(temporary.absolute()), "w", container_options=EXACT
-            )
-        self.container.metadata["comment"] = comment(record)
+            self.container = new_video(temporary, comment(record))
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -201,12 +198,26 @@ class VideoWriter:
         for packet in self.stream.encode(frame):
             self.container.mux(packet)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (import_av().FFmpegError, OSError, ValueError) as error:
-            raise StorageError(f"cannot write {self.path}: {one_line(error)}") from None
+    def _explained(self) -> AbstractContextManager[None]:
+        return writing_explained(self.path)
+
+
+@contextmanager
+def writing_explained(path: Path) -> Iterator[None]:
+    """Turns errors of PyAV into a `StorageError` of one line about the video that is written."""
+    try:
+        yield
+    except (import_av().FFmpegError, OSError, ValueError) as error:
+        raise StorageError(f"cannot write {path}: {one_line(error)}") from None
+
+
+def new_video(temporary: Path, comment: str) -> Any:
+    """A video to write with PyAV, with a comment; the caller must close it."""
+    # Without random numbers in the file, so that it is reproducible.
+    exact = {"fflags": "+bitexact"}
+    video = import_av().open(str(temporary.absolute()), "w", container_options=exact)
+    video.metadata["comment"] = comment
+    return video
 
 
 def stream_like(container: Any, pictures: Any) -> Any:

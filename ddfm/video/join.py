@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import InputError, StorageError, one_line
+from ddfm.errors import InputError
 from ddfm.storage.atomic import atomic_path
-from ddfm.video.files import EXACT, comment, import_av, open_whole, stream_like
+from ddfm.video.files import comment, new_video, open_whole, stream_like, writing_explained
 
 __all__ = ["count_frames", "join_videos"]
 
@@ -31,13 +31,9 @@ def join_videos(parts: Sequence[Path], out: Path, record: str | None = None) -> 
         out: the video to write.
         record: how it was made, for its comment.
     """
-    with atomic_path(out) as temporary:
-        try:
-            with import_av().open(str(temporary.absolute()), "w", container_options=EXACT) as film:
-                film.metadata["comment"] = comment(record)
-                return _joined(parts, film)
-        except (import_av().FFmpegError, OSError, ValueError) as error:
-            raise StorageError(f"cannot write {out}: {one_line(error)}") from None
+    with atomic_path(out) as temporary, writing_explained(out):
+        with new_video(temporary, comment(record)) as film:
+            return _joined(parts, film)
 
 
 def _joined(parts: Sequence[Path], film: Any) -> int:

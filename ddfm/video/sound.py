@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.arguments import one_of
-from ddfm.errors import InputError, StorageError, one_line
+from ddfm.errors import InputError
 from ddfm.storage.inputs import existing_file
 from ddfm.storage.ours import being_written
-from ddfm.video.files import EXACT, import_av, open_video, stream_like
+from ddfm.video.files import new_video, open_video, stream_like, writing_explained
 
 __all__ = ["complete", "sound_of"]
 
@@ -56,31 +56,28 @@ def complete(video: Path, path: Path, comment: str, source: Path | None) -> str 
     Returns:
         None, or the codec of the sound if the format cannot hold it, so that it is left out.
     """
-    av = import_av()
     temporary = video.with_name(f"{video.stem}-complete{video.suffix}")
     lacking = None
     being_written.add(temporary)  # removed if the process is asked to end
     try:
-        with ExitStack() as stack:
-            silent = stack.enter_context(open_video(video))
-            out = av.open(str(temporary.absolute()), "w", container_options=EXACT)
-            stack.enter_context(out)
-            out.metadata["comment"] = comment
-            streams = [_pictures(silent, stream_like(out, silent.streams.video[0]))]
-            if source is not None:
-                given = stack.enter_context(open_video(source))
-                track = given.streams.audio[0]
-                kind = str(track.codec_context.name)
-                if kind in out.supported_codecs:
-                    length = float(silent.duration or 0) / 1e6
-                    streams += [_sounds(given, track, out.add_stream_from_template(track), length)]
-                else:
-                    lacking = kind
-            for _, packet in merge(*streams, key=lambda timed: timed[0]):
-                out.mux(packet)
-        temporary.replace(video)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise StorageError(f"cannot write {path}: {one_line(error)}") from None
+        with writing_explained(path):
+            with ExitStack() as stack:
+                silent = stack.enter_context(open_video(video))
+                out = stack.enter_context(new_video(temporary, comment))
+                streams = [_pictures(silent, stream_like(out, silent.streams.video[0]))]
+                if source is not None:
+                    given = stack.enter_context(open_video(source))
+                    track = given.streams.audio[0]
+                    kind = str(track.codec_context.name)
+                    if kind in out.supported_codecs:
+                        length = float(silent.duration or 0) / 1e6
+                        copied = out.add_stream_from_template(track)
+                        streams.append(_sounds(given, track, copied, length))
+                    else:
+                        lacking = kind
+                for _, packet in merge(*streams, key=lambda timed: timed[0]):
+                    out.mux(packet)
+            temporary.replace(video)
     finally:
         being_written.discard(temporary)
         temporary.unlink(missing_ok=True)

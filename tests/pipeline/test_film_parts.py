@@ -73,7 +73,7 @@ def one(tmp_path_factory, fuser, folders) -> np.ndarray:
 def test_parts_of_a_film_fill_one_folder_nearly_as_one_process(
     tmp_path, fuser, folders, one, monkeypatch
 ):
-    monkeypatch.setattr("ddfm.pipeline.films.RUN_IN", 12)
+    monkeypatch.setattr("ddfm.pipeline.film_work.RUN_IN", 12)
     out = tmp_path / "many"
     for k in (3, 1, 2):
         summary = fuse_sequence(*folders, out, fuser, shard=Shard(k, 3))
@@ -92,14 +92,14 @@ def test_parts_of_a_film_fill_one_folder_nearly_as_one_process(
 def test_without_the_frames_before_it_a_part_would_differ(
     tmp_path, fuser, folders, one, monkeypatch
 ):
-    monkeypatch.setattr("ddfm.pipeline.films.RUN_IN", 0)
+    monkeypatch.setattr("ddfm.pipeline.film_work.RUN_IN", 0)
     fuse_sequence(*folders, tmp_path / "many", fuser, shard=Shard(3, 3))
     first = np.asarray(Image.open(tmp_path / "many" / "16.png"), float)
     assert np.abs(first - one[16]).max() > 3
 
 
 def test_merging_names_missing_frames(tmp_path, fuser, folders, monkeypatch):
-    monkeypatch.setattr("ddfm.pipeline.films.RUN_IN", 3)
+    monkeypatch.setattr("ddfm.pipeline.film_work.RUN_IN", 3)
     out, shard = tmp_path / "out", Shard(2, 2)
     fuse_sequence(*folders, out, fuser, shard=Shard(1, 2))
     fuse, count = ddfm.Fuser.__call__, iter(range(1000))

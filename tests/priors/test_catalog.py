@@ -116,7 +116,7 @@ def add_entry(monkeypatch, server, *, sha256: bool = True, size: bool = True) ->
     )
     entry = entries.Entry("test", "a test", 3, "MIT", files=(file,))
     monkeypatch.setitem(entries.ENTRIES, "test", entry)
-    return catalog.cache_dir() / "priors" / "test" / "weights.pt"
+    return download.cache_dir() / "priors" / "test" / "weights.pt"
 
 
 def test_get_downloads_the_file_only_once(server, monkeypatch):
@@ -448,12 +448,12 @@ def test_a_truncated_safetensors_file_is_detected(tmp_path):
 
 def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("DDFM_CACHE", str(tmp_path))
-    assert catalog.cache_dir() == tmp_path
+    assert download.cache_dir() == tmp_path
     monkeypatch.delenv("DDFM_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert catalog.cache_dir() == tmp_path / "x" / "ddfm"
+    assert download.cache_dir() == tmp_path / "x" / "ddfm"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert catalog.cache_dir() == Path.home() / ".cache" / "ddfm"
+    assert download.cache_dir() == Path.home() / ".cache" / "ddfm"
 
 
 def test_every_entry_is_complete_and_can_be_described():

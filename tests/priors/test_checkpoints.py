@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 from ddfm.errors import DdfmError
 from ddfm.priors import entries, load_prior
-from ddfm.priors.checkpoints import load_checkpoint, read_state_dict, save_checkpoint
+from ddfm.priors.checkpoints import read_state_dict, save_checkpoint
+from ddfm.priors.load import load_checkpoint
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
 from scenes import TINY

@@ -17,13 +17,10 @@ from ddfm.priors.catalog import check_prior
 from ddfm.priors.hub import fetch, place_of
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.schedule import alphas_bar
-from ddfm.priors.unet import UNet, UNetConfig
+from ddfm.priors.unet import UNet
+from scenes import TINY
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-TINY = UNetConfig(
-    in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
-    attention=(), resblock_updown=False, patch=2, norm_groups=8, mid_attention=False,
-)  # fmt: skip
 X = torch.randn(1, 1, 8, 12, generator=torch.Generator().manual_seed(5))
 T = torch.tensor([30])
 

@@ -6,8 +6,10 @@ import torch
 from scipy import ndimage
 
 from ddfm.registration.space import _bins, align_space
+from grids import turned
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
+MOTION = turned(degrees=(0, 0, 12), origin=(14, -9, 7))
 
 
 @pytest.fixture(scope="module")
@@ -21,21 +23,13 @@ def head():
     return np.choose(labels, [0, 60, 100, 30, 80]), np.choose(labels, [0, 90, 20, 70, 50])
 
 
-def motion():
-    angle = np.deg2rad(12.0)
-    matrix = np.eye(4)
-    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    matrix[:3, 3] = (14.0, -9.0, 7.0)
-    return matrix
-
-
 def test_a_misaligned_header_is_corrected(head):
     one, other = head
-    found = align_space(one, AFFINE, other, motion() @ AFFINE, finest=4.0)
+    found = align_space(one, AFFINE, other, MOTION @ AFFINE, finest=4.0)
     ends = np.c_[np.array(list(np.ndindex(2, 2, 2))) * 160.0, np.ones(8)]
-    error = np.linalg.norm((ends @ (found.matrix - motion()).T)[:, :3], axis=1).mean()
+    error = np.linalg.norm((ends @ (found.matrix - MOTION).T)[:, :3], axis=1).mean()
     assert found.sure and error < 2.0  # half a voxel
-    assert np.abs(found.placed(motion() @ AFFINE) - AFFINE).max() < 3.0
+    assert np.abs(found.placed(MOTION @ AFFINE) - AFFINE).max() < 3.0
     assert found.off > 15
 
 
@@ -47,7 +41,7 @@ def test_unrelated_volumes_are_not_aligned(head):
 @pytest.mark.parametrize("turned", [False, True])
 def test_volumes_that_do_not_overlap_are_aligned_from_their_centres(head, turned):
     one, other = head[::-1] if turned else head
-    header = motion() @ AFFINE
+    header = MOTION @ AFFINE
     header[:3, 3] += (900.0, -500.0, 300.0)
     found = align_space(one, AFFINE, other, header, finest=4.0)
     assert found.sure and np.abs(found.placed(header) - AFFINE).max() < 3.0

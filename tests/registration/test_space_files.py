@@ -8,17 +8,11 @@ import pytest
 
 from ddfm.errors import DdfmError
 from ddfm.registration.space_files import read_space_transform, write_space_transform
+from grids import turned
 
 FLIP = np.array([-1, -1, 1])
+MOTION = turned(degrees=(0, 0, 12), origin=(14, -9, 7))
 POINT = np.array([10.0, 20.0, 30.0])  # in ITK's axes
-
-
-def motion():
-    angle = np.deg2rad(12.0)
-    matrix = np.eye(4)
-    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    matrix[:3, 3] = (14.0, -9.0, 7.0)
-    return matrix
 
 
 def moved(matrix, point=POINT):
@@ -46,20 +40,20 @@ def mat(name, values):
 
 @pytest.mark.parametrize("suffix", [".tfm", ".json"])
 def test_written_motions_are_read_back(tmp_path, suffix):
-    write_space_transform(tmp_path / f"m{suffix}", motion())
-    assert np.allclose(read_space_transform(tmp_path / f"m{suffix}"), motion())
+    write_space_transform(tmp_path / f"m{suffix}", MOTION)
+    assert np.allclose(read_space_transform(tmp_path / f"m{suffix}"), MOTION)
 
 
 def test_itk_reads_the_same_motion_in_its_own_axes(tmp_path):
-    write_space_transform(tmp_path / "m.tfm", motion())
+    write_space_transform(tmp_path / "m.tfm", MOTION)
     lines = dict(
         line.split(": ") for line in (tmp_path / "m.tfm").read_text().splitlines() if ": " in line
     )
     numbers = np.array(lines["Parameters"].split(), float)
-    assert np.allclose(numbers[:9].reshape(3, 3) @ POINT + numbers[9:], moved(motion()))
-    write_space_transform(tmp_path / "m.json", motion())
+    assert np.allclose(numbers[:9].reshape(3, 3) @ POINT + numbers[9:], moved(MOTION))
+    write_space_transform(tmp_path / "m.json", MOTION)
     entry = json.loads((tmp_path / "m.json").read_text())
-    assert np.allclose(entry["fixed_to_moving_ras"], motion())
+    assert np.allclose(entry["fixed_to_moving_ras"], MOTION)
 
 
 @pytest.mark.parametrize("suffix", [".tfm", ".txt", ".mat"])
@@ -110,4 +104,4 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
             read_space_transform(tmp_path / name)
     for suffix in (".h5", ".mat"):
         with pytest.raises(DdfmError, match=r"\.json"):
-            write_space_transform(tmp_path / f"m{suffix}", motion())
+            write_space_transform(tmp_path / f"m{suffix}", MOTION)

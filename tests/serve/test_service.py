@@ -20,8 +20,9 @@ from command_line import FAST, ddfm_run, refused
 from ddfm.config import FusionConfig
 from ddfm.priors import load_prior
 from ddfm.result import Fusion
-from ddfm.serve.app import Service, make_app
+from ddfm.serve.app import make_app
 from ddfm.serve.limits import Limits
+from ddfm.serve.work import Service
 from serve_load import malformed
 
 OPTIONS = {"likelihood": "paper", "steps": 2}

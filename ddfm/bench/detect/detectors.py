@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ddfm.arguments import check_known
 from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
 from ddfm.errors import InputError, MissingExtra, one_line, unknown
 
@@ -144,9 +145,7 @@ def _settings(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(given, dict) or not isinstance(given.get("classes"), list):
         raise InputError(f"{path}: it must list the classes of the model, as classes")
-    for key in given:
-        if key not in SETTINGS:
-            raise unknown(f"setting in {path}", key, SETTINGS)
+    check_known(f"setting in {path}", given, SETTINGS)
     usual = {"layout": "yolo", "divide": 255, "mean": [0, 0, 0], "std": [1, 1, 1], "order": "rgb"}
     settings = usual | given
     if settings["layout"] not in LAYOUTS:
