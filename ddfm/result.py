@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
-from warnings import warn
 
 import numpy as np
 from PIL import Image
@@ -70,12 +69,6 @@ class Fusion:
     def __repr__(self) -> str:
         sources = " + ".join(map(str, self.settings.get("sources", ())))
         return f"Fusion({self.picture.form}, of {sources})"
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The former name of `warnings`, which will be removed."""
-        warn("Fusion.words is now Fusion.warnings", FutureWarning, stacklevel=2)
-        return self.warnings
 
     @cached_property
     def image(self) -> np.ndarray:

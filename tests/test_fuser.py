@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import torch
 import ddfm
 from ddfm import Fuser, fuse
 from ddfm.config import RECIPES, TASKS
-from ddfm.pipeline.summary import Outcome
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar
@@ -167,15 +165,6 @@ def test_numbers_of_numpy_and_in_text_become_plain_numbers():
 
 def again(settings: dict) -> dict:
     return {k: v for k, v in settings.items() if k not in ("ddfm", "weights")}
-
-
-def test_the_former_name_of_warnings_is_announced():
-    fusion = fuse(image(1), image(2), prior=GaussianPrior(), progress=False)
-    with pytest.warns(FutureWarning, match=r"now Fusion\.warnings"):
-        assert fusion.words == fusion.warnings
-    outcome = Outcome(Path("a.png"), "fused", warnings=("why",))
-    with pytest.warns(FutureWarning, match=r"now Outcome\.warnings"):
-        assert outcome.words == ("why",)
 
 
 def test_an_unknown_setting_of_a_variant_is_named():

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,7 +133,7 @@ class DegradedWork(Work):
     ) -> Iterator[tuple[str, float]]:
         share = self.what.amount(0, "frame")
         within = inside(fused.size, share)
-        for k, letter in enumerate("abcdefgh"[: len(clean)]):
+        for k, letter in enumerate(ascii_lowercase[: len(clean)]):
             if self.what.of(k) and sources[k].size == clean[k].size:
                 x, y = (as_grey(p).pixels[within] for p in (sources[k], clean[k]))
                 yield f"PSNR {letter}", psnr(x, y, peak=255)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from warnings import warn
 
 from ddfm.imaging.metadata import note_of_kept
 from ddfm.imaging.pairing import Pairing, listed
@@ -38,12 +37,6 @@ class Outcome:
         Numbers stay, of which the name of the pair may be a part.
         """
         return re.sub(re.escape(self.output.stem) + r"(?=\.[A-Za-z])", "", warning)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The former name of `warnings`, which will be removed."""
-        warn("Outcome.words is now Outcome.warnings", FutureWarning, stacklevel=2)
-        return self.warnings
 
 
 @dataclass(frozen=True)
