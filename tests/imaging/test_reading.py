@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.formats.boxes import add_boxes
 from ddfm.imaging.formats.tags import DOUBLE, Entry, block
 from ddfm.imaging.metadata.geo import Geo
@@ -207,6 +207,25 @@ def test_a_page_can_be_chosen(tmp_path):
     write(tmp_path / "b.png", stack[0])
     assert pages_in(tmp_path / "b.png") == 1
     assert "one page" in message(lambda: read_image(tmp_path / "b.png", page=1))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.gif"])
+def test_an_animation_is_reported_and_each_of_its_pictures_can_be_chosen(tmp_path, name):
+    planes = [pattern(np.uint8, 1) // (k + 1) for k in range(3)]
+    first, *others = map(Image.fromarray, planes)
+    first.save(tmp_path / name, save_all=True, append_images=others, duration=100, lossless=True)
+    with pytest.warns(DdfmWarning, match="holds 3 pictures, and the first is used"):
+        read_image(tmp_path / name)
+    for k, plane in enumerate(planes):
+        assert np.array_equal(read_image(tmp_path / name, page=k).samples[:, :, 0], plane)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow is built without AVIF")
+def test_a_sequence_in_avif_is_reported(tmp_path):
+    first, second = (Image.fromarray(pattern(np.uint8, 3, 16, 16) // k) for k in (1, 2))
+    first.save(tmp_path / "a.avif", save_all=True, append_images=[second])
+    with pytest.warns(DdfmWarning, match="holds 2 pictures, and the first is used"):
+        read_image(tmp_path / "a.avif")
 
 
 def test_bilevel_palette_and_fax_tiff_are_read(tmp_path):
