@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, features
 
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.formats.boxes import add_boxes
-from ddfm.imaging.formats.tags import DOUBLE, Entry, block
+from ddfm.imaging.formats.tags import DOUBLE, LONG, Entry, block
 from ddfm.imaging.metadata.geo import Geo
 from ddfm.imaging.pairing import other_files
 from ddfm.imaging.picture import orient
@@ -226,6 +226,44 @@ def test_a_sequence_in_avif_is_reported(tmp_path):
     first.save(tmp_path / "a.avif", save_all=True, append_images=[second])
     with pytest.warns(DdfmWarning, match="holds 2 pictures, and the first is used"):
         read_image(tmp_path / "a.avif")
+
+
+def _gdal(path, array, **options):
+    """A TIFF of an array (H, W, C), written by GDAL."""
+    rasterio = pytest.importorskip("rasterio")
+    height, width, count = array.shape
+    size = {"width": width, "height": height, "count": count}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has no coordinates
+        with rasterio.open(path, "w", "GTiff", dtype=array.dtype, **size, **options) as file:
+            file.write(np.moveaxis(array, 2, 0))
+
+
+@pytest.mark.parametrize("compress", ["NONE", "LZW", "DEFLATE"])
+@pytest.mark.parametrize("layout", [{"TILED": True, "BLOCKXSIZE": 16}, {"INTERLEAVE": "BAND"}])
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_samples_between_8_and_16_bits_keep_their_values(tmp_path, bits, layout, compress):
+    array = pattern(np.uint16, 3) >> (16 - bits)
+    _gdal(
+        tmp_path / "a.tif",
+        array,
+        NBITS=bits,
+        COMPRESS=compress,
+        PHOTOMETRIC="RGB",
+        BLOCKYSIZE=16 if "TILED" in layout else 4,
+        **layout,
+    )
+    assert np.array_equal(read_image(tmp_path / "a.tif").samples, array)
+
+
+def test_bytes_of_a_tiff_may_have_their_lowest_bit_first(tmp_path):
+    array = pattern(np.uint8, 1)
+    mirrored = np.packbits(np.unpackbits(array).reshape(-1, 8)[:, ::-1])
+    fields = {256: 9, 257: 11, 258: 8, 259: 1, 262: 1, 266: 2, 273: 0, 277: 1, 278: 11, 279: 99}
+    entries = {tag: Entry.of(LONG, value) for tag, value in fields.items()}
+    entries[273] = Entry.of(LONG, len(block(entries)))
+    (tmp_path / "a.tif").write_bytes(block(entries) + mirrored.tobytes())
+    assert np.array_equal(as_array(read_image(tmp_path / "a.tif")), array)
 
 
 def test_bilevel_palette_and_fax_tiff_are_read(tmp_path):
