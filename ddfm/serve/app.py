@@ -19,7 +19,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from importlib.resources import files
 from typing import Annotated, Any
@@ -47,7 +47,7 @@ from ddfm.errors import (
 )
 from ddfm.fuser import Fuser
 from ddfm.imaging.opening import Opening
-from ddfm.imaging.writing import output_suffix
+from ddfm.imaging.writing import held_by, output_suffix
 from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
 from ddfm.result import Fusion
@@ -202,8 +202,10 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
 def _answer(fusion: Fusion, warned: list[str], suffix: str, in_json: bool) -> Response:
     """The response with a fused image, or with JSON that holds it."""
     buffer = io.BytesIO()
+    picture, lost = held_by(f"image{suffix}", fusion.picture)
+    warned = [*warned, *lost]
     with _enough_memory():
-        fusion.save(buffer, format=suffix)
+        replace(fusion, picture=picture).save(buffer, format=suffix)
     if not in_json:
         headers = {"DDFM-Warnings": json.dumps(warned)} if warned else {}
         return Response(buffer.getvalue(), 200, headers, MEDIA[suffix.lower()])
