@@ -12,7 +12,7 @@ import numpy as np
 
 from ddfm.errors import InputError, MissingExtra
 
-__all__ = ["LPS", "check_bytes", "finite", "library", "usable", "which"]
+__all__ = ["LPS", "check_bytes", "filled", "finite", "library", "usable", "which"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # converts LPS to RAS, and RAS to LPS
 
@@ -52,11 +52,15 @@ def usable(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def finite(values: np.ndarray, name: str) -> np.ndarray:
-    """The values as float32, with NaN and infinity, as outside a mask, replaced by the lowest."""
+    """A copy of the values as float32, `filled`."""
     if values.dtype.kind not in "buif":
         raise InputError(f"{name}: a volume cannot have values of type {values.dtype}")
     with np.errstate(over="ignore"):
-        values = values.astype(np.float32)
+        return filled(values.astype(np.float32), name)
+
+
+def filled(values: np.ndarray, name: str) -> np.ndarray:
+    """The values, with NaN and infinity, as outside a mask, replaced in place by the lowest."""
     good = np.isfinite(values)
     if good.all():
         return values
