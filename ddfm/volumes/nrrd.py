@@ -38,6 +38,7 @@ _SPACES = {
     "left-posterior-superior": (-1, -1, 1),
     "lps": (-1, -1, 1),
 }
+_MILLIMETRES = {"m": 1000.0, "meter": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
 
 
 def read(path: Path) -> Volume:
@@ -122,10 +123,17 @@ def _affine(header: dict[str, Any], color: bool, name: str) -> np.ndarray:
         if space not in _SPACES:
             raise InputError(f"{name}: the space {space!r} is not that of a patient")
         affine[:3, 3] = header.get("space origin", np.zeros(3))
-        return np.diag([*_SPACES[space], 1.0]) @ affine
+        return np.diag([*(_SPACES[space] * _lengths(header.get("space units"))), 1.0]) @ affine
     spacings = np.asarray(header.get("spacings", np.ones(3 + color)), np.float64)[-3:]
-    affine[:3, :3] = np.diag(np.where(np.isfinite(spacings), spacings, 1))
+    spacings = np.where(np.isfinite(spacings), spacings, 1) * _lengths(header.get("units"))
+    affine[:3, :3] = np.diag(spacings)
     return affine
+
+
+def _lengths(units: Any) -> np.ndarray:
+    """The last three of the units in millimetres; those that are unknown count as these."""
+    names = [str(unit).strip('"').removesuffix("s") for unit in units or ["mm"] * 3]
+    return np.array([_MILLIMETRES.get(name, 1.0) for name in names[-3:]])
 
 
 def _values(nrrd: Any, header: dict[str, Any], file: BoundedFile, path: Path) -> np.ndarray:

@@ -113,6 +113,20 @@ def test_nrrd_spaces_are_converted(tmp_path):
     np.testing.assert_allclose(read_volume(tmp_path / "y.nrrd").affine, np.diag([1, 2, 3, 1]))
 
 
+@pytest.mark.parametrize("unit, millimetres", [("cm", 10), ("microns", 0.001), ("mm", 1), ("", 1)])
+def test_nrrd_in_other_units_is_converted_to_millimetres(tmp_path, unit, millimetres):
+    nrrd = pytest.importorskip("nrrd")
+    header = {"space": "RAS", "space directions": 2 * np.eye(3), "space origin": [7, 8, 9]}
+    nrrd.write(str(tmp_path / "x.nrrd"), values((3, 4, 5)), header | {"space units": [unit] * 3})
+    expected = millimetres * np.array([[2, 0, 0, 7], [0, 2, 0, 8], [0, 0, 2, 9]])
+    np.testing.assert_allclose(read_volume(tmp_path / "x.nrrd").affine[:3], expected)
+    header = {"spacings": [1, 2, 3], "units": [unit] * 3}
+    nrrd.write(str(tmp_path / "y.nrrd"), values((3, 4, 5)), header)
+    np.testing.assert_allclose(
+        read_volume(tmp_path / "y.nrrd").spacing, millimetres * np.array([1, 2, 3])
+    )
+
+
 def test_a_written_nrrd_is_read_alike_by_pynrrd(tmp_path):
     nrrd = pytest.importorskip("nrrd")
     write_volume(tmp_path / "x.nrrd", Volume(values(), AFFINE))
