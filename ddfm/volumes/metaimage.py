@@ -88,6 +88,8 @@ def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
     kind = header.get("elementtype", "")
     if kind.removesuffix("_ARRAY") not in _TYPES:
         raise InputError(f"{path}: a volume cannot have values of type {kind or 'unknown'}")
+    if header.get("binarydata", "true").lower() in ("false", "0"):
+        raise InputError(f"{path}: its values are stored as text; save it as binary first")
     order = ">" if _is_true(header, "elementbyteordermsb", "binarydatabyteordermsb") else "<"
     dtype = np.dtype(order + _TYPES[kind.removesuffix("_ARRAY")])
     channels = int(header.get("elementnumberofchannels", 1))

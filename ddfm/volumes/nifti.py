@@ -22,6 +22,7 @@ from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["count", "from_image", "read", "record_in", "write", "write_planes"]
 
+HEADER = 348  # bytes of the shorter of the two headers
 COMMENT = 6  # code of a header extension that holds a comment
 LENGTH, MILLIMETRE = 7, 2  # bits of `xyzt_units` that hold the unit of length, and the usual unit
 OTHER_UNITS = {1: 1000.0, 3: 0.001}  # the others, metre and micrometre, in millimetres
@@ -181,6 +182,9 @@ def _check_file(image: Any, itemsize: int, name: str, packed: Path | None, voxel
             return
         path = existing_file(holder.filename)  # the .img of a .hdr may be a pipe or missing
     # Images that the caller loaded may be from a compressed file, too.
+    is_single = getattr(image.header, "is_single", False)  # not a header with a file of values
+    if is_single and getattr(image.dataobj, "offset", HEADER) < HEADER:
+        raise InputError(f"{name} is damaged: by its vox_offset, its values lie within its header")
     compressed = path.suffix.lower() in (".gz", ".mgz", ".bz2")
     check_bytes(image.shape, itemsize, path, compressed=compressed, name=name)
     scaled = (getattr(image.dataobj, "slope", 1), getattr(image.dataobj, "inter", 0)) != (1, 0)

@@ -51,6 +51,8 @@ def read(path: Path) -> Volume:
             detached = header.get("data file", header.get("datafile"))
             if detached is None:
                 values = _values(nrrd, header, file, path)
+            elif "%" in str(detached):
+                raise InputError(f"{path}: its slices are in separate files; save it as one file")
             else:
                 data = existing_file(path.parent / str(detached))
                 with BoundedFile(data) as beside:

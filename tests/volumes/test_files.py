@@ -150,7 +150,11 @@ def test_files_that_are_no_volumes_are_refused(tmp_path):
     def empty_affine(data):
         return data[:252] + np.int16([0, 1]).tobytes() + data[256:280] + bytes(48) + data[328:]
 
+    def within_header(data):
+        return data[:108] + bytes(4) + data[112:]
+
     for path, words in [
+        (nifti("offset.nii", values(), within_header), "its values lie within its header"),
         (nifti("4d.nii", np.zeros((3, 3, 3, 5), np.int16)), "holds 5 volumes; choose one"),
         (nifti("rgb16.nii", np.zeros((3, 3, 3, 3), np.int16)), "holds 3 volumes; choose one"),
         (nifti("2d.nii", np.zeros((3, 3), np.int16)), "3 dimensions"),
@@ -188,6 +192,8 @@ def test_bad_nrrd_files_are_refused(tmp_path):
             (head + b"\nline skip: 99999999999", data, "skips more lines"),
             (head + b"\ndata file: /dev/zero", data, "not a regular file"),
             (head + b"\ndata file: nowhere.raw", data, "no such file"),
+            (head + b"\ndata file: a%02d.raw 1 9 1", data, "in separate files"),
+            (head.replace(b"encoding", b"encoded"), data, "'encoding' is missing"),
             (b"NRRD0005", data, "truncated or damaged"),
             (head, gzip.compress(bytes(1 << 24)), "unpacks to more than its header states"),
             (head + b"\ndata file: bomb.gz", b"", "bomb.gz was refused: it unpacks to more"),
