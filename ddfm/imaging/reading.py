@@ -226,10 +226,9 @@ def _from_tensor(tensor: Any, name: str) -> Picture:
             "pass one image at a time"
         )
     with explained(name):
-        tensor = tensor.detach().cpu()
         if tensor.dtype == torch.bfloat16:
             tensor = tensor.float()
-        array = tensor.numpy()
+        array = tensor.numpy(force=True)
     if array.ndim == 3:
         if not 1 <= array.shape[0] <= 4:
             raise InputError(

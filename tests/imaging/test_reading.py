@@ -93,6 +93,7 @@ def test_no_source_is_modified():
     kept = tensor.clone()
     read_image(tensor).pixels[...] = 0
     assert torch.equal(tensor, kept)
+    assert np.array_equal(read_image(torch._neg_view(-tensor)).pixels, read_image(tensor).pixels)
 
 
 def test_three_equal_channels_are_grey():
@@ -282,7 +283,8 @@ def test_bilevel_palette_and_fax_tiff_are_read(tmp_path):
     [
         (np.zeros((0, 5)), "empty"),
         (np.full((3, 4), np.nan), "no pixel has a valid value"),
-        (np.array([[-np.inf, np.inf]]), "all are NaN or infinite"),
+        (np.array([[-np.inf, np.inf]]), "all are NaN, infinite or no data"),
+        (np.ma.masked_array(np.eye(4), True), "no pixel has a valid value"),
         (np.zeros((4, 4, 4, 3)), "(4, 4, 4, 3)"),
         (np.zeros(7), "(7,)"),
         (np.zeros((8, 8, 5)), "5 channels"),
