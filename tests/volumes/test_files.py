@@ -9,7 +9,7 @@ import logging
 import numpy as np
 import pytest
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.unreadable import explained
 from ddfm.volumes import Volume, read_volume, write_volume
 
@@ -94,6 +94,21 @@ def test_a_nifti_2_is_written_as_nifti_2(tmp_path):
     volume = read_volume(tmp_path / "a.nii")
     write_volume(tmp_path / "b.nii", Volume(values(), AFFINE, source=volume.source))
     assert isinstance(nibabel.load(tmp_path / "b.nii"), nibabel.Nifti2Image)
+
+
+def test_two_positions_that_differ_are_warned_of(tmp_path, recwarn):
+    image = nibabel.Nifti1Image(values(), AFFINE)
+    path = tmp_path / "a.nii"
+    for kinds, moved, warned in [((1, 1), 30, 1), ((1, 4), 30, 0), ((0, 1), 30, 0), ((1, 1), 0, 0)]:
+        sform = AFFINE.copy()
+        sform[2, 3] += moved
+        image.set_qform(AFFINE, kinds[0], strip_shears=True)
+        image.set_sform(sform, kinds[1])
+        nibabel.save(image, path)
+        recwarn.clear()
+        np.testing.assert_allclose(read_volume(path).affine, sform, rtol=1e-6)
+        texts = [str(one.message) for one in recwarn if one.category is DdfmWarning]
+        assert len(texts) == warned and all("qform and sform" in text for text in texts)
 
 
 def test_nrrd_spaces_are_converted(tmp_path):
