@@ -63,7 +63,8 @@ def _csv(text: str, name: str) -> np.ndarray:
     # Rows in between belong to the table even if most of their cells are empty, as in a mask.
     table = [row for row in rows[ends[0] : ends[-1] + 1] if len(row) == width]
     used = max(map(_used, table), default=0)  # separators may follow, as spreadsheets add them
-    array = np.array([row[:used] for row in table], np.float32)  # None becomes NaN
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is invalid, too
+        array = np.array([row[:used] for row in table], np.float32)  # None becomes NaN
     if array.ndim != 2 or min(array.shape) < 2:
         raise InputError(f"{name} is not a table of numbers, such as temperatures, row by row")
     return array

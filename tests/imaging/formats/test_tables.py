@@ -61,8 +61,9 @@ def test_a_ramp_is_not_taken_for_numbers_of_columns(tmp_path):
     assert read_image(tmp_path / "a.csv").size == (30, 40)
 
 
-def test_a_cell_that_is_no_number_is_an_invalid_pixel(tmp_path):
-    (tmp_path / "a.csv").write_text("1,2,3\n4,n/a,6\n7,8,9\n")
+@pytest.mark.parametrize("cell", ["n/a", "1e300", "inf"])
+def test_a_cell_that_is_no_number_is_an_invalid_pixel(tmp_path, cell):
+    (tmp_path / "a.csv").write_text(f"1,2,3\n4,{cell},6\n7,8,9\n")
     mask = read_image(tmp_path / "a.csv").mask
     assert not mask[1, 1] and mask.sum() == 8
 
