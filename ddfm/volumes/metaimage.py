@@ -18,7 +18,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file
-from ddfm.volumes.reading import LPS, check_bytes, usable
+from ddfm.volumes.reading import LPS, beside, check_bytes, usable
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read"]
@@ -54,9 +54,9 @@ def read(path: Path) -> Volume:
         elif named.upper() == "LIST" or "%" in named:
             raise InputError(f"{path}: its slices are in separate files; save it as one file")
         else:
-            data = existing_file(path.parent / named)
-            with BoundedFile(data) as beside:
-                values = _values(header, beside, data)
+            data = beside(path, named)
+            with BoundedFile(data) as opened:
+                values = _values(header, opened, data)
         affine = _affine(header, str(path))
     kind = values.dtype.name
     return Volume(usable(values, str(path)), affine, str(path), stored_as=kind)

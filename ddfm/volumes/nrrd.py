@@ -18,7 +18,7 @@ from ddfm.storage.budget import ask_bytes
 from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import LPS, check_bytes, library, usable
+from ddfm.volumes.reading import LPS, beside, check_bytes, library, usable
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read", "record_in", "write"]
@@ -54,9 +54,9 @@ def read(path: Path) -> Volume:
             elif "%" in str(detached):
                 raise InputError(f"{path}: its slices are in separate files; save it as one file")
             else:
-                data = existing_file(path.parent / str(detached))
-                with BoundedFile(data) as beside:
-                    values = _values(nrrd, header, beside, data)
+                data = beside(path, str(detached))
+                with BoundedFile(data) as opened:
+                    values = _values(nrrd, header, opened, data)
     color = values.ndim == 4 and values.shape[0] == 3
     if color:
         values = np.moveaxis(values, 0, -1)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import InputError, MissingExtra
+from ddfm.errors import InputError, MissingExtra, StorageError
+from ddfm.storage.inputs import existing_file
 
-__all__ = ["LPS", "check_bytes", "filled", "finite", "library", "usable", "which"]
+__all__ = ["LPS", "beside", "check_bytes", "filled", "finite", "library", "usable", "which"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # converts LPS to RAS, and RAS to LPS
 
@@ -28,6 +29,14 @@ def library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise MissingExtra(_PACKAGES[name], "medical", "this kind of volume") from None
+
+
+def beside(path: Path, named: str) -> Path:
+    """The file next to a header that holds its values; if it is missing, the error names both."""
+    try:
+        return existing_file(path.parent / named)
+    except StorageError as error:
+        raise StorageError(f"{path}: {error}") from None
 
 
 def check_bytes(

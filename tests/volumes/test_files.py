@@ -206,7 +206,7 @@ def test_bad_nrrd_files_are_refused(tmp_path):
             (head.replace(b"left-posterior-superior", b"scanner-xyz"), data, "space 'scanner-xyz'"),
             (head + b"\nline skip: 99999999999", data, "skips more lines"),
             (head + b"\ndata file: /dev/zero", data, "not a regular file"),
-            (head + b"\ndata file: nowhere.raw", data, "no such file"),
+            (head + b"\ndata file: nowhere.raw", data, r"\.nhdr: cannot read .*nowhere.raw"),
             (head + b"\ndata file: a%02d.raw 1 9 1", data, "in separate files"),
             (head.replace(b"encoding", b"encoded"), data, "'encoding' is missing"),
             (b"NRRD0005", data, "truncated or damaged"),
