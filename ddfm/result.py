@@ -15,11 +15,11 @@ from PIL import Image
 
 from ddfm.arguments import a_path, by_annotation
 from ddfm.diffusion.watch import Snapshot
-from ddfm.errors import InputError
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture, to_array
-from ddfm.imaging.writing import image_bytes, output_suffix, write_image
+from ddfm.imaging.writing import held_by, image_bytes, output_suffix, write_image
 from ddfm.storage.files import make_folder, remove
 from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_folder_writable
@@ -105,11 +105,15 @@ class Fusion:
         if not hasattr(path, "write"):
             if format is not None:
                 raise InputError("format is for open files; the suffix of a path gives its format")
-            write_image(a_path("path", path), *self._image())
+            name = a_path("path", path)
+            write_image(name, *self._image())
         elif format is None:
             raise InputError('the format of an open file must be given, as in format="png"')
         else:
-            path.write(image_bytes(f"image{output_suffix(format)}", *self._image()))
+            name = Path(f"image{output_suffix(format)}")
+            path.write(image_bytes(name, *self._image()))
+        for word in held_by(name, self.picture)[1]:
+            warn(word, DdfmWarning, stacklevel=3)
 
     def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None, Record | None]:
         # A `Fusion` that was constructed by hand has no sources to record.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.options import (
+    checked,
     fuser_options,
     quiet_option,
     resize_option,
@@ -142,6 +143,8 @@ def bench(
       ddfm bench MSRS/ --out bench/ --baselines --detect boxes.csv --detector yolo.onnx
     """
     check_exist(folders)
+    if config is None:  # else its tables complete the settings
+        checked(settings)
     import ddfm.bench as room
     from ddfm.bench import detect
 

@@ -98,8 +98,8 @@ opening_options = all_of(
         "--page",
         type=int,
         metavar="NUMBER",
-        help="The image to read, counted from 0, in files that hold several (TIFF, GIF, WebP).  "
-        "[default: the first]",
+        help="The image to read, counted from 0, in files that hold several (TIFF, GIF, animated "
+        "PNG and WebP, AVIF, HEIC).  [default: the first]",
     ),
     celsius_option,
     click.option(

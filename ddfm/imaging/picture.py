@@ -130,6 +130,10 @@ def from_array(
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
     if gaps is not None:
+        if gaps.all():
+            raise InputError(
+                f"{name}: no pixel has a valid value; all are NaN, infinite or no data"
+            )
         array = _without_gaps(array, gaps)
     _check(array, name)
     if array.ndim == 2:
@@ -152,7 +156,7 @@ def from_array(
 
 
 def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
-    """True where the array has no data, (H, W); None if it has data everywhere or nowhere."""
+    """True where the array has no data, (H, W); None if it has data everywhere."""
     values = np.asarray(array)
     if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
         return None
@@ -166,7 +170,7 @@ def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
     if nodata is not None:
         with np.errstate(over="ignore"):  # nodata may be beyond the range of the samples' type
             gaps |= (channels == nodata).all(axis=2)
-    return gaps if gaps.any() and not gaps.all() else None
+    return gaps if gaps.any() else None
 
 
 def _without_gaps(array: np.ndarray, gaps: np.ndarray) -> np.ndarray:
@@ -260,8 +264,6 @@ def _check(array: np.ndarray, name: str) -> None:
         )
     if array.size == 0:
         raise InputError(f"{name}: the image is empty, {array.shape[1]} x {array.shape[0]} pixels")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(f"{name}: no pixel has a valid value; all are NaN or infinite")
 
 
 def _equal_channels(color: np.ndarray) -> bool:

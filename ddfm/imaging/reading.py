@@ -74,8 +74,8 @@ def read_image(
         source: a path, bytes, or a file that is open for reading; a PIL image; an array of shape
             (H, W) or (H, W, C); a tensor of shape (H, W) or (C, H, W). C is 1 (grey), 2 (grey,
             alpha), 3 (RGB) or 4 (RGBA).
-        page: which page of a TIFF file, or picture of a GIF or WebP, counted from 0; None is the
-            first, with a warning if there are more.
+        page: which page of a TIFF file, or picture of another file that holds several, counted from
+            0; None is the first, with a warning if there are more.
         name: the picture's name in messages; by default its path or kind.
         levels: the values that become black and white: (LOW, HIGH), "full" or "auto"; see
             `ddfm.imaging.levels`. With None they are left open, and a fusion uses "auto".
@@ -131,17 +131,20 @@ def read_source(
 
 
 def pages_in(path: str | os.PathLike[str], name: str | None = None) -> int:
-    """How many pictures a file (TIFF, GIF, WebP) holds, not counting smaller copies and masks."""
+    """How many pictures a file holds, not counting smaller copies and masks.
+
+    TIFF, GIF, animated PNG and WebP, AVIF and HEIC may hold several.
+    """
     path = existing_file(path)
     with explained(name or str(path)):
-        return _pages_in(path, _head(path))
+        return _pages_in(path, _head(path), name or str(path))
 
 
-def _pages_in(path: Path, head: bytes) -> int:
+def _pages_in(path: Path, head: bytes, name: str) -> int:
     if is_tiff(head):
         return max(1, whole_pages(path)) if page_count(path) > 1 else 1
-    if head.startswith(b"GIF8") or head[8:12] == b"WEBP":
-        with BoundedFile(path) as file, Image.open(file, formats=READABLE) as image:
+    if head.startswith((b"GIF8", b"\x89PNG")) or head[8:12] == b"WEBP" or head[4:8] == b"ftyp":
+        with _open(path, 0, name) as image:
             return int(getattr(image, "n_frames", 1))
     return 1
 
@@ -159,7 +162,7 @@ def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
             return _read_tiff(path, page, name)
         if path.suffix.lower() in TABLES and not page:
             return read_table(path, name)
-        _check_page(page, _pages_in(path, head), name)
+        _check_page(page, _pages_in(path, head, name), name)
         if _is_deep_jpeg2000(path, head):
             raise InputError(
                 f"{name}: JPEG 2000 colour of more than 8 bits cannot be read without loss; "
@@ -223,10 +226,9 @@ def _from_tensor(tensor: Any, name: str) -> Picture:
             "pass one image at a time"
         )
     with explained(name):
-        tensor = tensor.detach().cpu()
         if tensor.dtype == torch.bfloat16:
             tensor = tensor.float()
-        array = tensor.numpy()
+        array = tensor.numpy(force=True)
     if array.ndim == 3:
         if not 1 <= array.shape[0] <= 4:
             raise InputError(

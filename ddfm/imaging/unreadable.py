@@ -47,6 +47,7 @@ def explained(name: str) -> Iterator[None]:
     except Exception as error:
         # Some decoders add advice to programmers, in further sentences.
         what = one_line(error).partition(". ")[0]
+        what += " is missing" if isinstance(error, KeyError) else ""
         raise InputError(f"{name} is truncated or damaged: {what}") from None
 
 

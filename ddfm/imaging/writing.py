@@ -40,6 +40,7 @@ from ddfm.storage.outputs import check_writable
 
 __all__ = [
     "check_output",
+    "held_by",
     "image_bytes",
     "output_suffix",
     "write_drawing",
@@ -142,6 +143,18 @@ def image_bytes(
         array = _with_gaps(array, like)
     icc = _fitting_profile(like.icc, array) if form.icc else None
     return _encode(path, array, form.name, icc, like.metadata, record)
+
+
+def held_by(path: str | os.PathLike[str], picture: Picture) -> tuple[Picture, tuple[str, ...]]:
+    """The picture without its alpha if the format of this path has none, with a warning."""
+    form, alpha = _format_of(Path(path)), picture.alpha
+    if form.alpha or alpha is None or (alpha == 1).all():
+        return picture, ()
+    word = (
+        f"{path}: {form.name} has no transparency, so transparent pixels become opaque; PNG, TIFF "
+        "and WebP keep them"
+    )
+    return replace(picture, alpha=None), (word,)
 
 
 def _unknown(suffix: str) -> InputError:

@@ -52,13 +52,13 @@ def pairs_in_files(folder: str | os.PathLike[str]) -> Pairing:
 def _why_no_pair(path: Path) -> str:
     """Why a file does not hold a pair; empty if it does, or if it is cut off before that shows.
 
-    Files without content count as cut off, and so do links to nothing.
+    Links to nothing count as cut off.
     """
     if not path.exists():
         return ""
     if is_flir(path):
         return "" if has_photograph(path) else NO_PHOTOGRAPH
-    return "" if is_cut_off(path) or not path.stat().st_size else NO_FLIR
+    return "" if is_cut_off(path) else NO_FLIR
 
 
 def names_of_results(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ddfm.config import TASKS
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.writing import check_output
+from ddfm.imaging.writing import check_output, held_by
 from ddfm.pipeline.beside import Beside
 from ddfm.pipeline.folder_maps import map_savers
 from ddfm.pipeline.runner import Item, Made, Work
@@ -55,11 +55,12 @@ class PairWork(Work):
         fusion = self._fused(loaded)
         settings = self.settings(fusion.settings["task"])
         savers = map_savers(fusion, loaded if self.beside.sheet is not None else ())
-        bare = replace(fusion, uncertainty=None, attribution=None)
+        picture, lost = held_by(item.given[1], fusion.picture)
+        bare = replace(fusion, picture=picture, uncertainty=None, attribution=None)
         return Made(
             (bare, savers),
             {"settings": settings} | _found(fusion, settings),
-            fusion.warnings,
+            fusion.warnings + lost,
             fusion.kept,
             _corrected(fusion, settings),
         )

@@ -15,7 +15,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -38,7 +38,7 @@ from ddfm.errors import (
     short,
     unknown,
 )
-from ddfm.imaging.writing import output_suffix
+from ddfm.imaging.writing import held_by, output_suffix
 from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
 from ddfm.result import Fusion
@@ -191,8 +191,10 @@ def _add_others(app: FastAPI, work: Work) -> None:
 def _answer(fusion: Fusion, warned: list[str], suffix: str, in_json: bool) -> Response:
     """The response with a fused image, or with JSON that holds it."""
     buffer = io.BytesIO()
+    picture, lost = held_by(f"image{suffix}", fusion.picture)
+    warned = [*warned, *lost]
     with enough_memory():
-        fusion.save(buffer, format=suffix)
+        replace(fusion, picture=picture).save(buffer, format=suffix)
     if not in_json:
         headers = {"DDFM-Warnings": json.dumps(warned)} if warned else {}
         return Response(buffer.getvalue(), 200, headers, MEDIA[suffix.lower()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -78,13 +79,20 @@ def with_home(path: str | os.PathLike[str]) -> Path:
         raise InputError(f"cannot find the home folder that {path} begins with") from None
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """A small text file in UTF-8."""
+def read_text(path: str | os.PathLike[str], *, any_encoding: bool = False) -> str:
+    """A small text file in UTF-8.
+
+    With `any_encoding`, it may be in UTF-16, and characters that are in neither are replaced.
+    """
     path = existing_file(path)
     try:
         if path.stat().st_size > MOST_TEXT:
             raise InputError(f"cannot read {path}: it is too large for a file of settings")
-        return path.read_text(encoding="utf-8")
+        if not any_encoding:
+            return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if wide else "utf-8", "replace")
     except DdfmError:
         raise
     except UnicodeDecodeError:

@@ -21,7 +21,7 @@ from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import existing_file
 from ddfm.volumes.dicom_files import frames_of, number_of, pixels_of, read_head
-from ddfm.volumes.reading import LPS, check_bytes, finite, library
+from ddfm.volumes.reading import LPS, check_bytes, filled, library
 from ddfm.volumes.volume import Origin, Volume
 
 __all__ = ["read", "series_in"]
@@ -160,6 +160,11 @@ def _about(heads: list[tuple[Path, Any]]) -> str:
 
 def _slices(file: Path, head: Any) -> Iterator[_Slice]:
     with explained(str(file)):
+        if "MOSAIC" in (head.get("ImageType") or ()):
+            raise InputError(
+                f"{file} is a mosaic of Siemens, which shows all slices of a volume in one image; "
+                f"convert it to NIfTI first: dcm2niix {file.parent}"
+            )
         frames = frames_of(head)
         groups = head.get("PerFrameFunctionalGroupsSequence")
         if frames != (1 if groups is None else len(groups)):
@@ -195,8 +200,10 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
         raise InputError(f"{file} is damaged: its position, orientation or spacing is invalid")
     size = int(head.Rows), int(head.Columns)
     ask_pixels(size[1], size[0], str(file))
-    slope = get("PixelValueTransformationSequence", "RescaleSlope", 1)
-    intercept = get("PixelValueTransformationSequence", "RescaleIntercept", 0)
+    slope = float(get("PixelValueTransformationSequence", "RescaleSlope", 1))
+    intercept = float(get("PixelValueTransformationSequence", "RescaleIntercept", 0))
+    if not np.isfinite([slope, intercept]).all():
+        raise InputError(f"{file} is damaged: its RescaleSlope or RescaleIntercept is invalid")
     return _Slice(
         file,
         frame,
@@ -206,7 +213,7 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
         distances,  # type: ignore[arg-type]
         _thickness(get),
         size,
-        (float(slope), float(intercept)),
+        (slope, intercept),
     )
 
 
@@ -231,6 +238,8 @@ def _thickness(get: Callable[..., Any]) -> float:
 
 def _check_alike(slices: list[_Slice], name: str) -> None:
     first = slices[0]
+    if not any(one.rescale[0] for one in slices):  # that of an empty slice may be 0
+        raise InputError(f"{name} is damaged: its RescaleSlope is 0, which makes all values equal")
     for one in slices:
         if one.size != first.size:
             (h, w), (h2, w2) = first.size, one.size
@@ -290,7 +299,7 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
             raise InputError(f"{one.path} is damaged: its header gives another number of pixels")
         if plane.ndim == 2:
             slope, intercept = one.rescale
-            plane = finite(plane * np.float64(slope) + intercept, str(one.path))
+            plane = np.ma.filled(plane * np.float64(slope) + intercept, np.nan)
         else:
             plane = plane.astype(np.float32) / np.float32(np.iinfo(plane.dtype).max)
         plane = plane.swapaxes(0, 1)
@@ -298,8 +307,10 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
             values = np.empty((*plane.shape[:2], len(slices), *plane.shape[2:]), np.float32)
         if plane.shape[2:] != values.shape[3:]:
             raise InputError(f"{name}: some slices are in colour and some are not")
-        values[:, :, k] = plane
-    return values  # type: ignore[return-value]
+        with np.errstate(over="ignore"):
+            values[:, :, k] = plane
+    assert values is not None  # there is at least one slice
+    return filled(values, name)
 
 
 def _planes(slices: list[_Slice]) -> Iterator[tuple[_Slice, np.ndarray]]:

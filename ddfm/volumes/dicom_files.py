@@ -47,7 +47,10 @@ def frames_of(head: Any) -> int:
 
 
 def pixels_of(path: Path) -> np.ndarray:
-    """The stored values of a file, decompressed; for colour of any kind, RGB."""
+    """The stored values of a file, decompressed; for colour of any kind, RGB.
+
+    An array in grey is masked where its values are padding.
+    """
     with explained(str(path)):
         dataset = _dataset(path)
         if frames_of(dataset) == 1 and "NumberOfFrames" in dataset:
@@ -63,12 +66,24 @@ def pixels_of(path: Path) -> np.ndarray:
             from pydicom.pixels.processing import apply_color_lut
 
             return apply_color_lut(pixels, dataset)[..., :3]
+        if kind.startswith("MONOCHROME"):
+            pixels = _without_padding(pixels, dataset)
         if kind == "MONOCHROME1":  # its lowest value is white
             bits = int(dataset.get("BitsStored", 16))
             return (2**bits - 1 if dataset.PixelRepresentation == 0 else -1) - pixels.astype(
                 np.int64
             )
         return pixels
+
+
+def _without_padding(pixels: np.ndarray, dataset: Any) -> np.ndarray:
+    """The values, masked where they only fill the image up around what the scanner saw."""
+    value, limit = (dataset.get(f"PixelPadding{end}") for end in ("Value", "RangeLimit"))
+    if not isinstance(value, int):
+        return pixels
+    ends = np.array([value, limit if isinstance(limit, int) else value])
+    low, high = sorted(ends.astype(pixels.dtype))  # some files have -2000 as 63536
+    return np.ma.masked_array(pixels, (low <= pixels) & (pixels <= high))
 
 
 def _dataset(file: Path, **options: Any) -> Any:

@@ -18,7 +18,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file
-from ddfm.volumes.reading import LPS, check_bytes, usable
+from ddfm.volumes.reading import LPS, beside, check_bytes, usable
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read"]
@@ -54,9 +54,9 @@ def read(path: Path) -> Volume:
         elif named.upper() == "LIST" or "%" in named:
             raise InputError(f"{path}: its slices are in separate files; save it as one file")
         else:
-            data = existing_file(path.parent / named)
-            with BoundedFile(data) as beside:
-                values = _values(header, beside, data)
+            data = beside(path, named)
+            with BoundedFile(data) as opened:
+                values = _values(header, opened, data)
         affine = _affine(header, str(path))
     kind = values.dtype.name
     return Volume(usable(values, str(path)), affine, str(path), stored_as=kind)
@@ -88,6 +88,8 @@ def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
     kind = header.get("elementtype", "")
     if kind.removesuffix("_ARRAY") not in _TYPES:
         raise InputError(f"{path}: a volume cannot have values of type {kind or 'unknown'}")
+    if header.get("binarydata", "true").lower() in ("false", "0"):
+        raise InputError(f"{path}: its values are stored as text; save it as binary first")
     order = ">" if _is_true(header, "elementbyteordermsb", "binarydatabyteordermsb") else "<"
     dtype = np.dtype(order + _TYPES[kind.removesuffix("_ARRAY")])
     channels = int(header.get("elementnumberofchannels", 1))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ddfm.errors import InputError, StorageError
+from ddfm.errors import DdfmWarning, InputError, StorageError
 from ddfm.imaging.metadata.record import is_record
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.atomic import atomic_path
@@ -22,6 +24,7 @@ from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["count", "from_image", "read", "record_in", "write", "write_planes"]
 
+HEADER = 348  # bytes of the shorter of the two headers
 COMMENT = 6  # code of a header extension that holds a comment
 LENGTH, MILLIMETRE = 7, 2  # bits of `xyzt_units` that hold the unit of length, and the usual unit
 OTHER_UNITS = {1: 1000.0, 3: 0.001}  # the others, metre and micrometre, in millimetres
@@ -30,8 +33,13 @@ _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 def read(path: Path, volume: int | None = None) -> Volume:
     """The only volume in a file, or the one with this number, from 0."""
+    found = _read(existing_file(path), volume)
+    _warn_of_two_positions(found)
+    return found
+
+
+def _read(path: Path, volume: int | None) -> Volume:
     nibabel = library("nibabel")
-    path = existing_file(path)
     with explained(str(path)):
         image = nibabel.load(path)
         if path.suffix.lower() not in (".gz", ".mgz"):
@@ -85,6 +93,25 @@ def from_image(
         values = np.stack([values[channel] for channel in "RGB"], -1)
     values = values / np.float32(255) if values.ndim == 4 else finite(values, name)
     return Volume(values, affine, name, source=header, stored_as=kind)
+
+
+def _warn_of_two_positions(volume: Volume) -> None:
+    """Warn if both affines in its header are of one kind, but differ by more than a voxel."""
+    header = volume.source
+    codes = [int(header[code]) for code in ("qform_code", "sform_code") if code in header]
+    if len(codes) < 2 or codes[0] != codes[1] or not codes[0]:
+        return
+    off = 0.0
+    with suppress(Exception):  # a damaged qform is not used
+        corners = np.array([[0, 0, 0, 1], [*volume.shape, 1]], float).T
+        off = np.abs((header.get_qform() - header.get_sform()) @ corners).max()
+    if off > max(header.get_zooms()[:3]):
+        warnings.warn(
+            f"{volume.name}: its header gives two positions, qform and sform, which are up to "
+            f"{off:.3g} apart; the sform is used",
+            DdfmWarning,
+            stacklevel=4,
+        )
 
 
 def _unit(header: Any) -> int:
@@ -181,6 +208,9 @@ def _check_file(image: Any, itemsize: int, name: str, packed: Path | None, voxel
             return
         path = existing_file(holder.filename)  # the .img of a .hdr may be a pipe or missing
     # Images that the caller loaded may be from a compressed file, too.
+    is_single = getattr(image.header, "is_single", False)  # not a header with a file of values
+    if is_single and getattr(image.dataobj, "offset", HEADER) < HEADER:
+        raise InputError(f"{name} is damaged: by its vox_offset, its values lie within its header")
     compressed = path.suffix.lower() in (".gz", ".mgz", ".bz2")
     check_bytes(image.shape, itemsize, path, compressed=compressed, name=name)
     scaled = (getattr(image.dataobj, "slope", 1), getattr(image.dataobj, "inter", 0)) != (1, 0)

@@ -18,7 +18,7 @@ from ddfm.storage.budget import ask_bytes
 from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import LPS, check_bytes, library, usable
+from ddfm.volumes.reading import LPS, beside, check_bytes, library, usable
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read", "record_in", "write"]
@@ -38,6 +38,7 @@ _SPACES = {
     "left-posterior-superior": (-1, -1, 1),
     "lps": (-1, -1, 1),
 }
+_MILLIMETRES = {"m": 1000.0, "meter": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
 
 
 def read(path: Path) -> Volume:
@@ -50,10 +51,12 @@ def read(path: Path) -> Volume:
             detached = header.get("data file", header.get("datafile"))
             if detached is None:
                 values = _values(nrrd, header, file, path)
+            elif "%" in str(detached):
+                raise InputError(f"{path}: its slices are in separate files; save it as one file")
             else:
-                data = existing_file(path.parent / str(detached))
-                with BoundedFile(data) as beside:
-                    values = _values(nrrd, header, beside, data)
+                data = beside(path, str(detached))
+                with BoundedFile(data) as opened:
+                    values = _values(nrrd, header, opened, data)
     color = values.ndim == 4 and values.shape[0] == 3
     if color:
         values = np.moveaxis(values, 0, -1)
@@ -122,10 +125,17 @@ def _affine(header: dict[str, Any], color: bool, name: str) -> np.ndarray:
         if space not in _SPACES:
             raise InputError(f"{name}: the space {space!r} is not that of a patient")
         affine[:3, 3] = header.get("space origin", np.zeros(3))
-        return np.diag([*_SPACES[space], 1.0]) @ affine
+        return np.diag([*(_SPACES[space] * _lengths(header.get("space units"))), 1.0]) @ affine
     spacings = np.asarray(header.get("spacings", np.ones(3 + color)), np.float64)[-3:]
-    affine[:3, :3] = np.diag(np.where(np.isfinite(spacings), spacings, 1))
+    spacings = np.where(np.isfinite(spacings), spacings, 1) * _lengths(header.get("units"))
+    affine[:3, :3] = np.diag(spacings)
     return affine
+
+
+def _lengths(units: Any) -> np.ndarray:
+    """The last three of the units in millimetres; those that are unknown count as these."""
+    names = [str(unit).strip('"').removesuffix("s") for unit in units or ["mm"] * 3]
+    return np.array([_MILLIMETRES.get(name, 1.0) for name in names[-3:]])
 
 
 def _values(nrrd: Any, header: dict[str, Any], file: BoundedFile, path: Path) -> np.ndarray:

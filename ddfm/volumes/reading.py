@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import InputError, MissingExtra
+from ddfm.errors import InputError, MissingExtra, StorageError
+from ddfm.storage.inputs import existing_file
 
-__all__ = ["LPS", "check_bytes", "finite", "library", "usable", "which"]
+__all__ = ["LPS", "beside", "check_bytes", "filled", "finite", "library", "usable", "which"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # converts LPS to RAS, and RAS to LPS
 
@@ -28,6 +29,14 @@ def library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise MissingExtra(_PACKAGES[name], "medical", "this kind of volume") from None
+
+
+def beside(path: Path, named: str) -> Path:
+    """The file next to a header that holds its values; if it is missing, the error names both."""
+    try:
+        return existing_file(path.parent / named)
+    except StorageError as error:
+        raise StorageError(f"{path}: {error}") from None
 
 
 def check_bytes(
@@ -52,11 +61,15 @@ def usable(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def finite(values: np.ndarray, name: str) -> np.ndarray:
-    """The values as float32, with NaN and infinity, as outside a mask, replaced by the lowest."""
+    """A copy of the values as float32, `filled`."""
     if values.dtype.kind not in "buif":
         raise InputError(f"{name}: a volume cannot have values of type {values.dtype}")
     with np.errstate(over="ignore"):
-        values = values.astype(np.float32)
+        return filled(values.astype(np.float32), name)
+
+
+def filled(values: np.ndarray, name: str) -> np.ndarray:
+    """The values, with NaN and infinity, as outside a mask, replaced in place by the lowest."""
     good = np.isfinite(values)
     if good.all():
         return values

@@ -61,6 +61,7 @@ REFUSED = {
     "is for two videos": ["film", str(DATA), str(DATA), "-o", "out.mp4", "--audio", "a"],
     "there is no device 'cpux' here": ["film", A, B, "-o", "out.mp4", "--device", "cpux"],
     "unknown way to resize": ["film", A, B, "-o", "out.mp4", "--resize", "x"],
+    "there is no device 'cpuy' here": ["bench", str(DATA), "--out", "out", "--device", "cpuy"],
     "unknown method": ["volume", A, B, "-o", "out.nii", "--method", "x"],
 }
 

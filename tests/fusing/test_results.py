@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageCms
 
 from ddfm import fuse
+from ddfm.errors import DdfmWarning
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar
 from scenes import PLAIN, image, luma
@@ -123,6 +124,19 @@ def test_alpha_is_that_of_the_colour_source(tmp_path):
         assert np.array_equal(np.asarray(Image.open(tmp_path / "f.png")), fused.image)
     grey = fuse(image(0), other, prior="gaussian", **PLAIN).image
     assert grey.shape == (24, 20, 2) and np.array_equal(grey[..., 1], 255 - opacity)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "bmp"])
+def test_a_format_without_transparency_is_warned_of(tmp_path, suffix):
+    clear = np.dstack([image(3, channels=3), image(7)])
+    fusion = fuse(image(0), clear, prior="gaussian", **PLAIN)
+    with pytest.warns(DdfmWarning, match=f"f.{suffix}: .* has no transparency"):
+        fusion.save(tmp_path / f"f.{suffix}")
+    with pytest.warns(DdfmWarning, match="has no transparency"):
+        fusion.save(io.BytesIO(), format=suffix)
+    fusion.save(tmp_path / "f.webp")
+    opaque = np.dstack([image(3, channels=3), np.full((24, 20), 255, np.uint8)])
+    fuse(image(0), opaque, prior="gaussian", **PLAIN).save(tmp_path / f"g.{suffix}")
 
 
 def test_the_colour_sources_profile_is_kept(tmp_path):

@@ -38,6 +38,7 @@ import tifffile
 from PIL import Image
 
 from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.imaging.formats.tags import LONG, Entry, block
 from ddfm.imaging.picture import to_array
 from ddfm.imaging.reading import pages_in, read_image
 from ddfm.imaging.writing import write_image
@@ -143,6 +144,7 @@ def _by_pillow() -> Iterator[tuple[str, str, bytes]]:
         "palette": ("P", "png", {"transparency": 3}),
         "bits": ("1", "png", {}),
         "rgb keyed": ("RGB", "png", {"transparency": (1, 2, 3)}),
+        "animated": ("RGB", "png", {"save_all": True, "append_images": [image.rotate(90)]}),
         "jpeg": ("RGB", "jpg", {"exif": exif}),
         "jpeg grey": ("L", "jpg", {}),
         "jpeg cmyk": ("CMYK", "jpg", {}),
@@ -207,6 +209,16 @@ def _by_tifffile() -> Iterator[tuple[str, str, bytes]]:
         file = BytesIO()
         tifffile.imwrite(file, array, **options)
         yield f"tiff {name}", ".tif", file.getvalue()
+    yield "tiff 12 bits", ".tif", _tiff_of_12_bits()
+
+
+def _tiff_of_12_bits() -> bytes:
+    bits = np.unpackbits(_content(1, np.uint16).astype(">u2").view(np.uint8), axis=1)
+    packed = np.packbits(bits.reshape(19, 23, 16)[:, :, :12].reshape(19, -1), axis=1).tobytes()
+    tags = {256: 23, 257: 19, 258: 12, 259: 1, 262: 1, 273: 0, 277: 1, 278: 19, 279: len(packed)}
+    entries = {tag: Entry.of(LONG, value) for tag, value in tags.items()}
+    entries[273] = Entry.of(LONG, len(block(entries)))
+    return block(entries) + packed
 
 
 def _tables() -> Iterator[tuple[str, str, bytes]]:
@@ -217,6 +229,7 @@ def _tables() -> Iterator[tuple[str, str, bytes]]:
     yield "csv", ".csv", "\n".join(";".join(map(str, row)) for row in degrees[:9]).encode()
     yield "pgm", ".pgm", b"P5 23 19 65535\n" + _content(1, np.uint16).astype(">u2").tobytes()
     yield "ppm", ".ppm", b"P6 23 19 255\n" + _content(3, np.uint8).tobytes()
+    yield "ppm deep", ".ppm", b"P6 23 19 4095\n" + _content(3, np.uint16).astype(">u2").tobytes()
     yield "pfm", ".pfm", b"Pf\n23 19\n-1.0\n" + degrees.astype("<f4").tobytes()
 
 

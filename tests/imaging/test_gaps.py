@@ -29,6 +29,11 @@ def geotiff(path):
     return path
 
 
+def test_a_picture_without_any_data_is_refused():
+    with pytest.raises(DdfmError, match="^tile: no pixel has a valid value"):
+        from_array(np.full((4, 5), 7, np.uint8), "tile", nodata=7)
+
+
 @pytest.mark.parametrize("kind", ["nan", "infinite", "mask", "nodata"])
 def test_gaps_are_masked_and_ignored_in_the_scaling(tmp_path, kind):
     source = {

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.formats.boxes import add_boxes
-from ddfm.imaging.formats.tags import DOUBLE, Entry, block
+from ddfm.imaging.formats.tags import DOUBLE, LONG, Entry, block
 from ddfm.imaging.metadata.geo import Geo
 from ddfm.imaging.pairing import other_files
 from ddfm.imaging.picture import orient
@@ -93,6 +93,7 @@ def test_no_source_is_modified():
     kept = tensor.clone()
     read_image(tensor).pixels[...] = 0
     assert torch.equal(tensor, kept)
+    assert np.array_equal(read_image(torch._neg_view(-tensor)).pixels, read_image(tensor).pixels)
 
 
 def test_three_equal_channels_are_grey():
@@ -209,6 +210,63 @@ def test_a_page_can_be_chosen(tmp_path):
     assert "one page" in message(lambda: read_image(tmp_path / "b.png", page=1))
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.gif"])
+def test_an_animation_is_reported_and_each_of_its_pictures_can_be_chosen(tmp_path, name):
+    planes = [pattern(np.uint8, 1) // (k + 1) for k in range(3)]
+    first, *others = map(Image.fromarray, planes)
+    first.save(tmp_path / name, save_all=True, append_images=others, duration=100, lossless=True)
+    with pytest.warns(DdfmWarning, match="holds 3 pictures, and the first is used"):
+        read_image(tmp_path / name)
+    for k, plane in enumerate(planes):
+        assert np.array_equal(read_image(tmp_path / name, page=k).samples[:, :, 0], plane)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow is built without AVIF")
+def test_a_sequence_in_avif_is_reported(tmp_path):
+    first, second = (Image.fromarray(pattern(np.uint8, 3, 16, 16) // k) for k in (1, 2))
+    first.save(tmp_path / "a.avif", save_all=True, append_images=[second])
+    with pytest.warns(DdfmWarning, match="holds 2 pictures, and the first is used"):
+        read_image(tmp_path / "a.avif")
+
+
+def _gdal(path, array, **options):
+    """A TIFF of an array (H, W, C), written by GDAL."""
+    rasterio = pytest.importorskip("rasterio")
+    height, width, count = array.shape
+    size = {"width": width, "height": height, "count": count}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has no coordinates
+        with rasterio.open(path, "w", "GTiff", dtype=array.dtype, **size, **options) as file:
+            file.write(np.moveaxis(array, 2, 0))
+
+
+@pytest.mark.parametrize("compress", ["NONE", "LZW", "DEFLATE"])
+@pytest.mark.parametrize("layout", [{"TILED": True, "BLOCKXSIZE": 16}, {"INTERLEAVE": "BAND"}])
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_samples_between_8_and_16_bits_keep_their_values(tmp_path, bits, layout, compress):
+    array = pattern(np.uint16, 3) >> (16 - bits)
+    _gdal(
+        tmp_path / "a.tif",
+        array,
+        NBITS=bits,
+        COMPRESS=compress,
+        PHOTOMETRIC="RGB",
+        BLOCKYSIZE=16 if "TILED" in layout else 4,
+        **layout,
+    )
+    assert np.array_equal(read_image(tmp_path / "a.tif").samples, array)
+
+
+def test_bytes_of_a_tiff_may_have_their_lowest_bit_first(tmp_path):
+    array = pattern(np.uint8, 1)
+    mirrored = np.packbits(np.unpackbits(array).reshape(-1, 8)[:, ::-1])
+    fields = {256: 9, 257: 11, 258: 8, 259: 1, 262: 1, 266: 2, 273: 0, 277: 1, 278: 11, 279: 99}
+    entries = {tag: Entry.of(LONG, value) for tag, value in fields.items()}
+    entries[273] = Entry.of(LONG, len(block(entries)))
+    (tmp_path / "a.tif").write_bytes(block(entries) + mirrored.tobytes())
+    assert np.array_equal(as_array(read_image(tmp_path / "a.tif")), array)
+
+
 def test_bilevel_palette_and_fax_tiff_are_read(tmp_path):
     image = Image.fromarray(pattern(np.uint8, 3))
     for mode, compression in [("1", "group4"), ("P", "tiff_lzw"), ("RGB", "jpeg"), ("1", None)]:
@@ -225,7 +283,8 @@ def test_bilevel_palette_and_fax_tiff_are_read(tmp_path):
     [
         (np.zeros((0, 5)), "empty"),
         (np.full((3, 4), np.nan), "no pixel has a valid value"),
-        (np.array([[-np.inf, np.inf]]), "all are NaN or infinite"),
+        (np.array([[-np.inf, np.inf]]), "all are NaN, infinite or no data"),
+        (np.ma.masked_array(np.eye(4), True), "no pixel has a valid value"),
         (np.zeros((4, 4, 4, 3)), "(4, 4, 4, 3)"),
         (np.zeros(7), "(7,)"),
         (np.zeros((8, 8, 5)), "5 channels"),

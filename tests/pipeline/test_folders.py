@@ -365,6 +365,17 @@ def test_a_warning_about_many_pairs_stands_once_in_the_summary():
     assert of_each[1] == ["MRI/1.png seems medical"] and of_each[3] is None
 
 
+def test_transparency_that_the_format_lacks_is_warned_of_once(tmp_path, fuser, recwarn):
+    folders = make_pairs(tmp_path, 3)
+    for path in folders[1].iterdir():
+        clear = Image.open(path)
+        clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+        clear.save(path)
+    summary = fuse_folders(*folders, tmp_path / "out", fuser, suffix="jpg")
+    (line,) = (line for line in str(summary).splitlines() if "no transparency" in line)
+    assert line.endswith("(likewise 001.jpg, 002.jpg)") and not list(recwarn)
+
+
 def test_the_summary_names_results_with_personal_metadata():
     names = ("a.png", "b.png", "c.png", "d.png", "e.png")
     outcomes = [

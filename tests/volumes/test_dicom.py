@@ -72,6 +72,35 @@ def test_slopes_may_change_from_slice_to_slice(tmp_path):
     np.testing.assert_array_equal(read_volume(folder).values[0, 0], [100, 200, 300])
 
 
+@pytest.mark.parametrize("grey", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("values", [[-2000], [-1900, -3000], [63536]])  # the last has lost its sign
+def test_padding_around_the_field_becomes_the_lowest_value(tmp_path, values, grey):
+    data = stored()
+    folder = dicom_series(tmp_path / "s", data, PhotometricInterpretation=grey)
+    expected = read_volume(folder).values
+    data[:, :2] = data[0] = -2000
+    folder = dicom_series(tmp_path / "p", data, PhotometricInterpretation=grey)
+    for path in folder.iterdir():
+        head = pydicom.dcmread(path)
+        for element, value in zip((0x280120, 0x280121), values, strict=False):
+            head.add_new(element, "SS" if value < 0 else "US", value)
+        head.save_as(path)
+    padded = (data == -2000).transpose(2, 1, 0)
+    expected[padded] = expected[~padded].min()
+    np.testing.assert_array_equal(read_volume(folder).values, expected)
+
+
+@pytest.mark.parametrize("slope", ["0", "inf"])
+def test_a_rescaling_that_leaves_nothing_is_refused(tmp_path, slope):
+    folder = dicom_series(tmp_path / "s", stored(), RescaleSlope="1")
+    for path in folder.iterdir():
+        head = pydicom.dcmread(path)
+        head["RescaleSlope"]._value = slope
+        head.save_as(path)
+    with pytest.raises(DdfmError, match="RescaleSlope"):
+        read_volume(folder)
+
+
 def test_inverted_grey_is_corrected(tmp_path):
     data = np.array([[[0, 1000]]], np.uint16)
     folder = dicom_series(tmp_path / "s", data, PhotometricInterpretation="MONOCHROME1")
@@ -277,6 +306,13 @@ def test_slices_that_do_not_match_are_refused(tmp_path):
         dicom_slice(folder / "odd", odd, (0, 0, 3), SeriesInstanceUID=uid, **more)
         with pytest.raises(DdfmError, match=words):
             read_volume(folder)
+
+
+def test_a_mosaic_is_refused(tmp_path):
+    kind = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    folder = dicom_series(tmp_path / "s", stored(slices=1), ImageType=kind)
+    with pytest.raises(DdfmError, match="mosaic of Siemens.*dcm2niix"):
+        read_volume(folder)
 
 
 def test_other_files_are_refused_as_dicom(tmp_path):

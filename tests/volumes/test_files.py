@@ -9,7 +9,7 @@ import logging
 import numpy as np
 import pytest
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.unreadable import explained
 from ddfm.volumes import Volume, read_volume, write_volume
 
@@ -96,6 +96,21 @@ def test_a_nifti_2_is_written_as_nifti_2(tmp_path):
     assert isinstance(nibabel.load(tmp_path / "b.nii"), nibabel.Nifti2Image)
 
 
+def test_two_positions_that_differ_are_warned_of(tmp_path, recwarn):
+    image = nibabel.Nifti1Image(values(), AFFINE)
+    path = tmp_path / "a.nii"
+    for kinds, moved, warned in [((1, 1), 30, 1), ((1, 4), 30, 0), ((0, 1), 30, 0), ((1, 1), 0, 0)]:
+        sform = AFFINE.copy()
+        sform[2, 3] += moved
+        image.set_qform(AFFINE, kinds[0], strip_shears=True)
+        image.set_sform(sform, kinds[1])
+        nibabel.save(image, path)
+        recwarn.clear()
+        np.testing.assert_allclose(read_volume(path).affine, sform, rtol=1e-6)
+        texts = [str(one.message) for one in recwarn if one.category is DdfmWarning]
+        assert len(texts) == warned and all("qform and sform" in text for text in texts)
+
+
 def test_nrrd_spaces_are_converted(tmp_path):
     nrrd = pytest.importorskip("nrrd")
     directions = np.array([[2, 0, 0], [0, 3, 0], [0, 0.5, 4.0]])  # a row for each index
@@ -111,6 +126,20 @@ def test_nrrd_spaces_are_converted(tmp_path):
         np.testing.assert_allclose(affine[:3, 2], np.multiply(signs, [0, 0.5, 4]))
     nrrd.write(str(tmp_path / "y.nrrd"), values((3, 4, 5)), {"spacings": [1, 2, 3]})
     np.testing.assert_allclose(read_volume(tmp_path / "y.nrrd").affine, np.diag([1, 2, 3, 1]))
+
+
+@pytest.mark.parametrize("unit, millimetres", [("cm", 10), ("microns", 0.001), ("mm", 1), ("", 1)])
+def test_nrrd_in_other_units_is_converted_to_millimetres(tmp_path, unit, millimetres):
+    nrrd = pytest.importorskip("nrrd")
+    header = {"space": "RAS", "space directions": 2 * np.eye(3), "space origin": [7, 8, 9]}
+    nrrd.write(str(tmp_path / "x.nrrd"), values((3, 4, 5)), header | {"space units": [unit] * 3})
+    expected = millimetres * np.array([[2, 0, 0, 7], [0, 2, 0, 8], [0, 0, 2, 9]])
+    np.testing.assert_allclose(read_volume(tmp_path / "x.nrrd").affine[:3], expected)
+    header = {"spacings": [1, 2, 3], "units": [unit] * 3}
+    nrrd.write(str(tmp_path / "y.nrrd"), values((3, 4, 5)), header)
+    np.testing.assert_allclose(
+        read_volume(tmp_path / "y.nrrd").spacing, millimetres * np.array([1, 2, 3])
+    )
 
 
 def test_a_written_nrrd_is_read_alike_by_pynrrd(tmp_path):
@@ -136,7 +165,11 @@ def test_files_that_are_no_volumes_are_refused(tmp_path):
     def empty_affine(data):
         return data[:252] + np.int16([0, 1]).tobytes() + data[256:280] + bytes(48) + data[328:]
 
+    def within_header(data):
+        return data[:108] + bytes(4) + data[112:]
+
     for path, words in [
+        (nifti("offset.nii", values(), within_header), "its values lie within its header"),
         (nifti("4d.nii", np.zeros((3, 3, 3, 5), np.int16)), "holds 5 volumes; choose one"),
         (nifti("rgb16.nii", np.zeros((3, 3, 3, 3), np.int16)), "holds 3 volumes; choose one"),
         (nifti("2d.nii", np.zeros((3, 3), np.int16)), "3 dimensions"),
@@ -173,7 +206,9 @@ def test_bad_nrrd_files_are_refused(tmp_path):
             (head.replace(b"left-posterior-superior", b"scanner-xyz"), data, "space 'scanner-xyz'"),
             (head + b"\nline skip: 99999999999", data, "skips more lines"),
             (head + b"\ndata file: /dev/zero", data, "not a regular file"),
-            (head + b"\ndata file: nowhere.raw", data, "no such file"),
+            (head + b"\ndata file: nowhere.raw", data, r"\.nhdr: cannot read .*nowhere.raw"),
+            (head + b"\ndata file: a%02d.raw 1 9 1", data, "in separate files"),
+            (head.replace(b"encoding", b"encoded"), data, "'encoding' is missing"),
             (b"NRRD0005", data, "truncated or damaged"),
             (head, gzip.compress(bytes(1 << 24)), "unpacks to more than its header states"),
             (head + b"\ndata file: bomb.gz", b"", "bomb.gz was refused: it unpacks to more"),

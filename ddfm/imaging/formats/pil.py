@@ -1,8 +1,8 @@
-"""Converts Pillow's images of any mode to pictures, and reads 16-bit colour PNG at full depth.
+"""Converts Pillow's images of any mode to pictures; 16-bit colour of PNG and PPM has full depth.
 
 Pillow has no mode for 16-bit colour: it decodes such a file, but returns only the upper byte of
-each sample. Since it knows both byte orders, decoding the file a second time as though its bytes
-were swapped gives the lower bytes, and the two are combined.
+each sample. Since it knows both byte orders of PNG, decoding the file a second time as though its
+bytes were swapped gives the lower bytes, and the two are combined. PPM is not compressed.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ def from_pil_file(
     with opened() as image:
         if heic_depth(image) > 8:
             return _finish(deep_samples(image), image, name)
+        if (white := _white_of_ppm(image)) > 255:
+            return _finish(_deep_ppm(image, white), image, name)
         raw = _raw_mode(image)
         if ";16" not in raw or image.mode.startswith("I"):
             return from_pil(image, name)
@@ -89,6 +91,23 @@ def from_pil_file(
             _load_as(again, _SWAPPED[raw])
             low = np.asarray(again)
         return _finish(np.asarray(image).astype(np.uint16) << 8 | low, image, name)
+
+
+def _white_of_ppm(image: ImageFile.ImageFile) -> int:
+    """The value of white in a binary PPM in colour; 0 for other files."""
+    codec, _, _, how = image.tile[0] if image.tile else ("", (), 0, ())
+    if codec == "ppm" and image.mode == "RGB" and isinstance(how, tuple):
+        return int(how[1])
+    return 0
+
+
+def _deep_ppm(image: ImageFile.ImageFile, white: int) -> np.ndarray:
+    """The samples of such a file, as uint16, of which 65535 is white."""
+    assert image.fp is not None  # it is open until it is decoded
+    image.fp.seek(image.tile[0][2])
+    stored = np.frombuffer(image.fp.read(6 * image.width * image.height), ">u2")
+    of_16_bits = np.rint(np.arange(65536) * (65535 / white)).clip(0, 65535).astype(np.uint16)
+    return of_16_bits[stored].reshape(image.height, image.width, 3)
 
 
 def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:

@@ -26,9 +26,10 @@ def segments(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def is_cut_off(path: Path) -> bool:
-    """Whether a JPEG ends before its compressed picture."""
+    """Whether a JPEG ends before its compressed picture, as a file without content does."""
     with open(path, "rb") as file:
-        if file.read(len(_BEGIN)) != _BEGIN:
-            return False
+        begin = file.read(len(_BEGIN))
+    if begin != _BEGIN:
+        return not begin
     end = len(_BEGIN) + sum(_HEAD + len(body) for _, body in segments(path))
     return path.stat().st_size < end + _HEAD

@@ -21,7 +21,7 @@ from ddfm.imaging.formats.tiff_strips import (
     BY_LIBTIFF,
     DEFLATE,
     UNCOMPRESSED,
-    bits,
+    is_packed,
     sample_type,
     unpacked,
 )
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["page_mask", "read_page", "write_pages", "write_tiff"]
 
+_UNPACKED = UNCOMPRESSED | DEFLATE | BY_LIBTIFF
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _ICC = 34675
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
@@ -82,10 +83,11 @@ def page_mask(path: Path, page: int, name: str) -> np.ndarray | None:
             kind = int(other.subfiletype or 0)
             if not kind & (REDUCED | MASK):
                 return None
-            if kind == MASK and _size(other) == _size(sheet) and other.bitspersample == 1:
+            if kind == MASK and _size(other) == _size(sheet) and other.dtype == np.bool_:
                 _check_numbers(other, name)
-                mask = bits(other, name)
-                return None if mask is None else orient(mask, _orientation(sheet))
+                if other.compression not in _UNPACKED:
+                    return None
+                return orient(unpacked(other, name)[:, :, 0], _orientation(sheet))
     return None
 
 
@@ -148,11 +150,12 @@ def write_pages(file: BinaryIO, pages: Sequence[tuple[str, np.ndarray]]) -> None
 
 
 def _is_ours(sheet: TiffPage) -> bool:
-    return (
-        sheet.compression in UNCOMPRESSED | DEFLATE | BY_LIBTIFF
-        and sheet.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK)
-        and sheet.bitspersample in (8, 16, 32, 64)
-    )
+    if sheet.compression not in _UNPACKED:
+        return False
+    if 8 < sheet.bitspersample < 16:  # white is not that of 16 bits, so alpha and inks are refused
+        return sheet.photometric in (_BLACK_IS_ZERO, _RGB) and sheet.samplesperpixel in (1, 3)
+    known = sheet.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK)
+    return known and sheet.bitspersample in (8, 16, 32, 64)
 
 
 def _check_numbers(sheet: TiffPage, name: str) -> None:
@@ -168,7 +171,7 @@ def _check_numbers(sheet: TiffPage, name: str) -> None:
 def _check_layout(sheet: TiffPage, name: str) -> None:
     if sheet.dtype is None or sheet.dtype.kind not in "uif":
         raise InputError(f"{name}: its samples are of a type that images cannot have")
-    if sheet.dtype.itemsize * 8 != sheet.bitspersample:
+    if sheet.dtype.itemsize * 8 != sheet.bitspersample and not is_packed(sheet):
         raise InputError(f"{name} is damaged: {sheet.bitspersample} bits for {sheet.dtype} samples")
     channels = sheet.samplesperpixel
     if channels > 4 and sheet.imagedepth == 1:
@@ -183,8 +186,8 @@ def _check_layout(sheet: TiffPage, name: str) -> None:
         )
     if 0 in sheet.shape:
         raise InputError(f"{name}: the image is empty, {sheet.imagewidth} x {sheet.imagelength}")
-    if sheet.is_tiled:
-        ask_pixels(sheet.tilewidth, sheet.tilelength, f"{name}: a tile of it")
+    if not any(sheet.databytecounts):
+        raise InputError(f"{name} is damaged: there are no pixels in it")
 
 
 def _bytes_needed(sheet: TiffPage) -> int:

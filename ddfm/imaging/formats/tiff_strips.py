@@ -19,65 +19,47 @@ from ddfm.errors import InputError
 from ddfm.imaging.formats.tags import LONG, Entry, block
 from ddfm.imaging.formats.tiff_pages import bytes_at
 from ddfm.imaging.quiet import silence_libtiff
+from ddfm.storage.budget import ask_pixels
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-__all__ = ["BY_LIBTIFF", "DEFLATE", "UNCOMPRESSED", "bits", "sample_type", "unpacked"]
+__all__ = ["BY_LIBTIFF", "DEFLATE", "UNCOMPRESSED", "is_packed", "sample_type", "unpacked"]
 
 UNCOMPRESSED, DEFLATE = {1}, {8, 32946}  # values of the tag for compression
 BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
 _BLACK_IS_ZERO, _FILL_ORDER = 1, 266
+_LOWEST_FIRST = 2  # the fill order in which the first pixel is in the lowest bit of a byte
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def unpacked(sheet: TiffPage, name: str) -> np.ndarray:
     """The samples of the page as (H, W, C)."""
     file, kind = sheet.parent.filehandle, sample_type(sheet)
+    if sheet.is_tiled:
+        ask_pixels(sheet.tilewidth, sheet.tilelength, f"{name}: a tile of it")
     silence_libtiff()
     array = np.zeros((sheet.imagelength, sheet.imagewidth, sheet.samplesperpixel), kind)
     grid = _grid(sheet)
     found = min(len(sheet.dataoffsets), len(sheet.databytecounts))
     if found < prod(grid):
         raise InputError(f"{name} is damaged: it has {found} of its {prod(grid)} strips")
-    if not any(sheet.databytecounts):
-        raise InputError(f"{name} is damaged: there are no pixels in it")
     for (top, left, planes, shape), offset, size in zip(
         _places(sheet, grid), sheet.dataoffsets, sheet.databytecounts, strict=False
     ):
         if not size:
             continue  # a sparse file leaves out strips of zeros
-        room = shape[0] * shape[1] * shape[2] * kind.itemsize
+        room = shape[0] * _row_bytes(sheet, shape)
         size = room if sheet.compression in UNCOMPRESSED else min(size, file.size)
         packed = bytes_at(file, offset, size)
         data = _decompress(packed, sheet, shape, room)
         if len(data) < room:
             raise InputError(f"{name} is truncated: {len(data)} of {room} bytes in a strip")
-        piece = _undo_predictor(np.frombuffer(data, np.uint8), sheet, shape)
+        stored = np.frombuffer(data, np.uint8)[:room]
+        piece = (_in_words if is_packed(sheet) else _undo_predictor)(stored, sheet, shape)
         target = array[top : top + shape[0], left : left + shape[1], planes]
         target[...] = piece[: target.shape[0], : target.shape[1]]
     return array
-
-
-def bits(sheet: TiffPage, name: str) -> np.ndarray | None:
-    """A page of one bit a pixel, True where it is set; None if its compression is not supported."""
-    if sheet.compression not in UNCOMPRESSED | DEFLATE:
-        return None
-    file = sheet.parent.filehandle
-    plane = np.zeros((sheet.imagelength, sheet.imagewidth), bool)
-    for (top, left, _, (tall, columns, _)), offset, size in zip(
-        _places(sheet, _grid(sheet)), sheet.dataoffsets, sheet.databytecounts, strict=False
-    ):
-        if not size:
-            continue
-        wide = ceil(columns / 8)
-        packed = bytes_at(file, offset, min(size, file.size))
-        data = _decompress(packed, sheet, (tall, wide, 1), tall * wide)
-        if len(data) < tall * wide:
-            raise InputError(f"{name} is truncated: {len(data)} of {tall * wide} bytes in its mask")
-        lines = np.frombuffer(data, np.uint8)[: tall * wide].reshape(tall, wide)
-        target = plane[top : top + tall, left : left + columns]
-        target[...] = np.unpackbits(lines, axis=1)[: target.shape[0], : target.shape[1]] == 1
-    return plane
 
 
 def sample_type(sheet: TiffPage) -> np.dtype:
@@ -114,7 +96,19 @@ def _places(
         yield top, left, planes, (tall, columns, depth)
 
 
+def is_packed(sheet: TiffPage) -> bool:
+    """Whether samples are no whole bytes; there are gaps only at the ends of rows."""
+    return bool(sheet.bitspersample % 8)
+
+
+def _row_bytes(sheet: TiffPage, shape: tuple[int, int, int]) -> int:
+    """The bytes of a row of a strip or tile, unpacked."""
+    return ceil(shape[1] * shape[2] * sheet.bitspersample / 8)
+
+
 def _decompress(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int], room: int) -> bytes:
+    if sheet.fillorder == _LOWEST_FIRST and sheet.compression not in BY_LIBTIFF:
+        packed = packed.translate(_MIRRORED)
     if sheet.compression in UNCOMPRESSED:
         return packed
     if sheet.compression in DEFLATE:
@@ -125,9 +119,9 @@ def _decompress(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int], roo
 
 def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> bytes:
     """A small TIFF file around one strip, with each byte of its samples as a grey pixel."""
-    tall, columns, depth = shape
+    tall = shape[0]
     fields = {
-        256: columns * depth * sample_type(sheet).itemsize,
+        256: _row_bytes(sheet, shape),
         257: tall,
         258: 8,
         259: int(sheet.compression),
@@ -141,12 +135,23 @@ def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> 
     return block({tag: Entry.of(LONG, value) for tag, value in fields.items()}) + packed
 
 
+def _in_words(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int]) -> np.ndarray:
+    """The samples of a strip, in its shape, from up to 15 bits each, highest bit first."""
+    tall, columns, depth = shape
+    length = sheet.bitspersample
+    lines = np.unpackbits(data.reshape(tall, -1), axis=1)[:, : columns * depth * length]
+    values = np.zeros(shape, np.uint16)
+    for digit in np.moveaxis(lines.reshape(*shape, length), -1, 0):
+        values <<= 1
+        values |= digit
+    return values
+
+
 def _undo_predictor(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int]) -> np.ndarray:
     """The samples of a strip, in its shape, with differences between neighbours summed up."""
     tall, columns, depth = shape
     kind = sample_type(sheet)
     size = kind.itemsize
-    data = data[: tall * columns * depth * size]
     if sheet.predictor == 3:  # floating point: all highest bytes of a row first, then the next
         lines = np.cumsum(data.reshape(tall, -1, depth), axis=1, dtype=np.uint8)
         lines = lines.reshape(tall, size, columns * depth).swapaxes(1, 2)

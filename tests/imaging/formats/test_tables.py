@@ -27,8 +27,43 @@ def test_a_csv_of_degrees_is_read(tmp_path, between, point, about):
     assert np.abs(picture.pixels[:, :, 0] - scaled(DEGREES)).max() < 1e-5
 
 
-def test_a_cell_that_is_no_number_is_an_invalid_pixel(tmp_path):
-    (tmp_path / "a.csv").write_text("1,2,3\n4,n/a,6\n7,8,9\n")
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_csv_in_another_encoding_is_read(tmp_path, encoding):
+    rows = "\n".join(";".join(map(str, row)) for row in DEGREES)
+    (tmp_path / "a.csv").write_text(f"Temperatur in °C\n{rows}", encoding=encoding)
+    assert read_image(tmp_path / "a.csv").range == pytest.approx((DEGREES.min(), DEGREES.max()))
+
+
+@pytest.mark.parametrize("point", [".", ","])
+def test_numbers_in_quotes_are_read(tmp_path, point):
+    rows = (",".join(f'"{v:.3f}"'.replace(".", point) for v in row) for row in DEGREES)
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    assert read_image(tmp_path / "a.csv").range == pytest.approx((DEGREES.min(), DEGREES.max()))
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize("columns", [True, False])
+@pytest.mark.parametrize("begin", [0, 1])
+def test_numbers_of_rows_and_columns_are_no_pixels(tmp_path, rows, columns, begin):
+    """As pandas writes them; in a table of pixels, they would be the brightest."""
+    degrees = np.random.default_rng(1).normal(20, 5, (30, 40)).round(2)
+    lines = [[*([str(k + begin)] if rows else []), *map(str, row)] for k, row in enumerate(degrees)]
+    if columns:
+        lines.insert(0, [*([""] if rows else []), *(str(k + begin) for k in range(40))])
+    (tmp_path / "a.csv").write_text("\n".join(map(",".join, lines)))
+    picture = read_image(tmp_path / "a.csv")
+    assert picture.size == (30, 40) and picture.mask is None
+    assert picture.range == pytest.approx((degrees.min(), degrees.max()))
+
+
+def test_a_ramp_is_not_taken_for_numbers_of_columns(tmp_path):
+    np.savetxt(tmp_path / "a.csv", np.tile(np.arange(40), (30, 1)), "%d", ",")
+    assert read_image(tmp_path / "a.csv").size == (30, 40)
+
+
+@pytest.mark.parametrize("cell", ["n/a", "1e300", "inf"])
+def test_a_cell_that_is_no_number_is_an_invalid_pixel(tmp_path, cell):
+    (tmp_path / "a.csv").write_text(f"1,2,3\n4,{cell},6\n7,8,9\n")
     mask = read_image(tmp_path / "a.csv").mask
     assert not mask[1, 1] and mask.sum() == 8
 
@@ -60,6 +95,12 @@ def test_other_text_is_refused_as_a_table(tmp_path, text):
         (tmp_path / name).write_text(text)
         with pytest.raises(DdfmError, match=name):
             read_image(tmp_path / name)
+
+
+def test_a_row_that_was_cut_off_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2,3\n4,5\n6,7,8\n9,10,11\n")
+    with pytest.raises(DdfmError, match="a.csv is damaged: .* a row of 2 cells follows rows of 3"):
+        read_image(tmp_path / "a.csv")
 
 
 def test_npy_is_read(tmp_path):
@@ -94,6 +135,19 @@ def test_pgm_of_both_depths_and_pfm_are_read(tmp_path):
     (tmp_path / "d.pfm").write_bytes(b"PF\n1 1\n-1.0\n" + bytes(12))
     with pytest.raises(DdfmError, match="d.pfm is a PFM in colour, but only grey ones are read"):
         read_image(tmp_path / "d.pfm")
+
+
+@pytest.mark.parametrize("white", [65535, 4095])
+def test_ppm_of_16_bits_keeps_its_depth(tmp_path, white):
+    deep = np.random.default_rng(0).integers(0, white + 1, (4, 5, 3))
+    head = f"P6 5 4 {white}\n".encode()
+    (tmp_path / "a.ppm").write_bytes(head + deep.astype(">u2").tobytes())
+    picture = read_image(tmp_path / "a.ppm")
+    assert picture.samples.dtype == np.uint16
+    assert np.abs(picture.pixels - deep / white).max() < 1e-5
+    (tmp_path / "a.ppm").write_bytes(head + bytes(100))
+    with pytest.raises(DdfmError, match="a.ppm is truncated"):
+        read_image(tmp_path / "a.ppm")
 
 
 @pytest.mark.parametrize(
