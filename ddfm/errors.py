@@ -88,6 +88,8 @@ def disk_explained(doing: str) -> Iterator[None]:
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for an unknown name, with the most similar known names."""
     known = sorted(known)
+    if not known:
+        return InputError(f"unknown {kind} {short(name)}; there is none")
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return InputError(f"unknown {kind} {short(name)}; {hint}")

@@ -209,3 +209,17 @@ def test_misuse_ends_in_a_result_or_one_error(folder, monkeypatch):
         except Exception as error:
             bad.append(f"{function}({argument}={what}): {type(error).__name__}: {error}"[:200])
     assert not bad, "\n".join(bad)
+
+
+def test_an_unknown_keyword_is_refused_as_by_any_function():
+    with pytest.raises(TypeError, match=r"^fuse_volumes\(\) got an unexpected keyword .*'algn'"):
+        ddfm.fuse_volumes(GREY, OTHER, algn="rigid")
+
+
+def test_a_likelihood_without_options_says_so():
+    class Mean(ddfm.Likelihood):
+        def step(self, f, sigma):
+            return (self.i + self.v) / 2
+
+    with pytest.raises(ddfm.InputError, match="unknown option .* 'eta'; there is none"):
+        ddfm.fuse(GREY, OTHER, likelihood=Mean, options={"eta": 1.0})

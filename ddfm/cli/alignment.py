@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,20 @@ import click
 
 from ddfm.cli.groups import is_given, refuse
 from ddfm.cli.options import all_of, checked
-from ddfm.cli.writing import OutputPath
+from ddfm.cli.writing import OutputPath, say
 
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
+    from ddfm.imaging.picture import Picture
+    from ddfm.result import Fusion
 
-__all__ = ["align_options", "alignment_settings", "check_alignment", "check_transform_output"]
+__all__ = [
+    "align_options",
+    "alignment_settings",
+    "check_alignment",
+    "check_transform_output",
+    "say_alignment",
+]
 
 align_options = all_of(
     click.option(
@@ -89,3 +98,17 @@ def check_transform_output(config: FusionConfig, save_transform: Path | None) ->
         if not config.moves:
             raise click.UsageError("--save-transform needs --align, which finds the transform")
         check_writable(save_transform)
+
+
+def say_alignment(fusion: Fusion, pictures: Sequence[Picture]) -> None:
+    """Prints how --align moved each source; where it was not certain, a warning tells already."""
+    from ddfm.registration.pictures import motion_of
+    from ddfm.registration.transform import Transform
+
+    if fusion.settings["align"] == "none":
+        return
+    for found in fusion.settings["alignment"]:
+        if found["applied"]:
+            moving, fixed = pictures[found["source"]], pictures[found["onto"]]
+            motion = motion_of(Transform.from_dict(found["transform"]), fixed.reduced_by)
+            say(f"{moving.name}: aligned to {fixed.name} ({motion})", err=True)

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.alignment import align_options, alignment_settings, check_alignment
+from ddfm.cli.alignment import (
+    align_options,
+    alignment_settings,
+    check_alignment,
+    say_alignment,
+)
 from ddfm.cli.film import fuse_film
 from ddfm.cli.folders import FolderOptions, folder_options, fuse_files_of_folders
 from ddfm.cli.groups import given_in, is_given, refuse, take
@@ -214,6 +219,8 @@ def _fuse_scene(request: _Request) -> None:
     _check_size(request, pictures, is_preview)
     fusion = replace(_fused(request, pictures, beside), opening=opening.plain())
     _write(request, fusion, pictures, beside)
+    if not request.quiet:
+        say_alignment(fusion, pictures)
     if not request.quiet and not is_preview:  # reduced pictures have less noise, and other defects
         _say_corrections(fusion)
     seconds = time.monotonic() - began

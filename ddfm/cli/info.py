@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from string import ascii_lowercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,10 +21,12 @@ __all__ = ["info"]
 
 
 @click.command(short_help="Show how a result was made, or what a file is.")
-@click.argument("result", type=click.Path(path_type=Path))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+)
 @reading_options
 @json_option
-def info(result: Path, as_json: bool) -> None:
+def info(files: tuple[Path, ...], as_json: bool) -> None:
     """Show how a result was made: version, weights, settings, and the SHA-256 of the sources.
 
     The file holds this record unless it was made with --strip. To fuse again in the same way, use
@@ -36,32 +38,41 @@ def info(result: Path, as_json: bool) -> None:
     \b
     Examples:
       ddfm info fused.png
-      ddfm info thermal.jpg
+      ddfm info thermal.jpg photo.jpg
       ddfm info ct.nii.gz
       ddfm info fused.tif --json
       ddfm info fused.nii.gz
       ddfm info fused.mp4
     """
-    check_exist([result])
+    check_exist(files)
     from ddfm.pipeline.records import read_record
 
-    record = read_record(result)
-    if record is not None:
-        echo_json(record.plain()) if as_json else say("\n".join(_lines(result, record)))
-        return
+    plain = []
+    for file in files:
+        record = read_record(file)
+        looked = {} if record is not None else _looked_at(file)
+        if as_json:
+            plain.append(looked if record is None else record.plain())
+        else:
+            say("\n".join(_about(file, looked) if record is None else _lines(file, record)))
+    if as_json:
+        echo_json(plain if len(plain) > 1 else plain[0])
+
+
+def _looked_at(file: Path) -> dict[str, Any]:
     stage("examining the file")
     from ddfm.pipeline.describe import describe
 
-    looked = describe(result)
-    if as_json:
-        echo_json(looked)
-    else:
-        from ddfm.storage.ours import is_ours
+    return describe(file)
 
-        ours = is_ours(result)
-        of_ours = "made by ddfm, but holds no record of how (a map, a view, or --strip)"
-        say(f"{result}: {of_ours if ours else 'holds no record of how ddfm made it'}")
-        say("\n".join(lines_about(looked, ours=ours)))
+
+def _about(file: Path, looked: dict[str, Any]) -> list[str]:
+    from ddfm.storage.ours import is_ours
+
+    ours = is_ours(file)
+    of_ours = "made by ddfm, but holds no record of how (a map, a view, or --strip)"
+    first = f"{file}: {of_ours if ours else 'holds no record of how ddfm made it'}"
+    return [first, *lines_about(looked, ours=ours)]
 
 
 def _lines(result: Path, record: Record) -> list[str]:

@@ -112,7 +112,8 @@ def _printed(measured: FolderMetrics, several: bool, form: str | None) -> str:
     from ddfm.metrics.tables import as_csv, as_latex, as_markdown
 
     if form == "csv":
-        return as_csv(*measured.lines())
+        # Lines of CSV end with a carriage return, too, which `say` would make visible.
+        return as_csv(*measured.lines()).replace("\r\n", "\n")
     if form in ("markdown", "latex"):
         table = measured.table(with_mean=several)
         return as_markdown(table) if form == "markdown" else as_latex(table)

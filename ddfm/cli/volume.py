@@ -263,12 +263,15 @@ def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -
 
 
 def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
-    """Reports black and white, corrections, burned-in text and, on a terminal, the time taken."""
+    """Reports levels, alignment, corrections, burned-in text and, on a terminal, the time taken."""
     about = fusion.settings
     columns = about["order"], about["sources"], about["black_and_white"], about["scaled_by"]
     for _, name, (low, high), way in sorted(zip(*columns, strict=True)):
         say(f"{name}: black is {low:g}, white {high:g} ({way})", err=True)
     names = [name for _, name in sorted(zip(about["order"], about["sources"], strict=True))]
+    for name, found in zip(names[1:], about["alignment"], strict=True):
+        if about["align"] != "none" and found["applied"]:
+            say(f"{name}: aligned to {names[0]}; it was off by {found['off']:.1f} mm", err=True)
     if fusion.record is not None:
         made_with = fusion.record.settings
         say_corrections(names, fusion.record.observed, made_with.get("observations"))

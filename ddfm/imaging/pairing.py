@@ -35,6 +35,7 @@ __all__ = [
     "Pair",
     "Pairing",
     "both_in_one",
+    "counted",
     "find_pairs",
     "image_files",
     "listed",

@@ -257,7 +257,9 @@ def _check(array: np.ndarray, name: str) -> None:
             "pass one image at a time"
         )
     if array.ndim == 3 and not 1 <= array.shape[2] <= 4:
-        hint = "; in NumPy arrays the channels come last" if array.shape[0] in (1, 3, 4) else ""
+        hint = "; for a volume, use ddfm.fuse_volumes"
+        if array.shape[0] in (1, 3, 4):
+            hint = "; in NumPy arrays the channels come last"
         raise InputError(
             f"{name}: {array.shape[2]} channels (shape {array.shape}), but an image has 1 to 4"
             + hint

@@ -26,6 +26,7 @@ __all__ = [
     "scale_bar",
     "shortened",
     "side_by_side",
+    "tick_labels",
     "titled",
     "view",
 ]
@@ -33,6 +34,8 @@ __all__ = [
 VIEWS = ("side-by-side", "before-after", "overlay")
 GAP = 4  # pixels between pictures
 TICKS = 5  # numbers next to a scale bar
+OFF = 0.005  # most by which these numbers are rounded, as a share of the scale
+DECIMALS = 6  # most decimals of these numbers
 _WEIGHTS = np.asarray(LUMA, np.float32)
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 
@@ -135,10 +138,7 @@ def scale_bar(
 ) -> np.ndarray:
     """A vertical bar from the lowest level to the highest, with numbers; grey without a map."""
     line = line_height(4 * height // 3)
-    low, high = limits
-    numbers = [low + (high - low) * k / (TICKS - 1) for k in range(TICKS)]
-    digits = 0 if high - low >= 20 else 1 if high - low >= 4 else 2
-    labels = [f"{number:.{digits}f} {unit}".rstrip() for number in numbers]
+    labels = [f"{number} {unit}".rstrip() for number in tick_labels(*limits)]
     bar = line
     wide = bar + 3 * GAP + max(round(font_of(line).getlength(label)) for label in labels)
     sheet = Image.new("RGB", (wide + GAP, height), PAPER)
@@ -153,6 +153,15 @@ def scale_bar(
         draw.line([(GAP + bar, y), (2 * GAP + bar, y)], fill=INK)
         draw.text((bar + 3 * GAP, y), label, fill=INK, font=font_of(line), anchor="lm")
     return np.asarray(sheet)
+
+
+def tick_labels(low: float, high: float) -> list[str]:
+    """The numbers at the ticks of a scale, with as few decimals as are right to `OFF`."""
+    numbers = np.linspace(low, high, TICKS)
+    for digits in range(DECIMALS + 1):
+        if (np.abs(numbers.round(digits) - numbers) <= OFF * (high - low)).all():
+            break
+    return [f"{number:.{digits}f}" for number in numbers]
 
 
 def _rgb(picture: Picture) -> np.ndarray:

@@ -10,7 +10,15 @@ from pathlib import Path
 from ddfm.errors import InputError
 from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.formats.segments import is_cut_off
-from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
+from ddfm.imaging.pairing import (
+    Pair,
+    Pairing,
+    both_in_one,
+    counted,
+    find_pairs,
+    image_files,
+    other_files,
+)
 from ddfm.imaging.writing import output_suffix
 from ddfm.storage.manifest import Shard
 
@@ -24,13 +32,30 @@ def pairs_of_folders(folders: Sequence[str | os.PathLike[str]], pattern: str | N
     """The pairs of two or more folders; raises if there are none."""
     pairing = find_pairs(*folders, pattern=pattern)
     if not pairing.pairs:
+        if pattern is not None:
+            raise InputError(_why_none(pattern, pairing))
         others = " and ".join(str(folder) for folder in folders[1:])
         raise InputError(
             f"no image of {folders[0]} has a partner in {others} by its name; give a pattern such "
-            "as '{}_thermal.png:{}_rgb.jpg' to pair them"
+            "as '{}_thermal.png:{}_rgb.jpg' to pair them, or rename the files of a pair alike"
             + "".join(f"; {line}" for line in pairing.leftovers() if line.startswith("left out"))
         )
     return pairing
+
+
+def _why_none(pattern: str, pairing: Pairing) -> str:
+    """Why a pattern makes no pair that can be fused."""
+    if pairing.ambiguous:
+        why = "; ".join(pairing.leftovers()[: len(pairing.ambiguous)])
+    elif pairing.unpaired:
+        first, count = pairing.unpaired[0], counted(len(pairing.unpaired), "file")
+        why = (
+            f"of {count} that fit it, such as {first}, no two have the same text at {{}}; rename "
+            "the files of a pair alike"
+        )
+    else:
+        why = "no file fits it"
+    return f"the pattern {pattern!r} makes no pair: {why}"
 
 
 def pairs_in_files(folder: str | os.PathLike[str]) -> Pairing:

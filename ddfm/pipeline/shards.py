@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from ddfm.errors import InputError
+from ddfm.errors import InputError, StorageError
 from ddfm.storage.failures import failures_in, join_failures
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import NAME, Manifest, Shard, is_manifest, shard_of
@@ -108,7 +108,9 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
         verify: whether to compare the contents of files, not just sizes and times.
     """
     out = Path(out)
-    names = [path.name for path in out.iterdir() if is_manifest(path.name)] if out.is_dir() else []
+    if not out.is_dir():
+        raise StorageError(f"there is no folder {out}")
+    names = [path.name for path in out.iterdir() if is_manifest(path.name)]
     if not names:
         raise InputError(
             f"{out} has no {NAME}, nor that of a shard: it is not a folder of results of ddfm"

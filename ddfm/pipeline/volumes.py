@@ -75,7 +75,7 @@ class VolumeAttribution:
         nifti.write_planes(path, self.names, self.values, self.result)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VolumeFusion:
     """A fused volume, and what made it.
 
@@ -96,11 +96,16 @@ class VolumeFusion:
 
     volume: Volume
     settings: dict[str, Any]
-    sources: tuple[Volume, ...] = field(repr=False)
+    sources: tuple[Volume, ...]
     scales: tuple[Scale, ...] = ()
-    uncertainty: Volume | None = field(default=None, repr=False)
-    attribution: VolumeAttribution | None = field(default=None, repr=False)
-    record: Record | None = field(default=None, repr=False)
+    uncertainty: Volume | None = None
+    attribution: VolumeAttribution | None = None
+    record: Record | None = None
+
+    def __repr__(self) -> str:
+        order, names = self.settings["order"], self.settings["sources"]
+        sources = " + ".join(name for _, name in sorted(zip(order, names, strict=True)))
+        return f"VolumeFusion({self.volume.form}, of {sources})"
 
     @property
     def values(self) -> np.ndarray:

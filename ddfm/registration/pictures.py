@@ -265,4 +265,8 @@ def motion_of(transform: Transform, reduced_by: float = 1.0) -> str:
         words.append(f"turned {abs(degrees):.1f} degrees {side}")
     if abs(size - 1) > 0.01:
         words.append(f"made {100 * abs(size - 1):.0f} % {'larger' if size > 1 else 'smaller'}")
+    if transform.field is not None:
+        words.append("deformed smoothly")
+    if not words and reduced_by * transform.moves < 0.5:
+        return "left as it is" if transform.model == "none" else "moved by less than half a pixel"
     return ", ".join(words) or "slightly deformed"

@@ -60,7 +60,7 @@ class Origin:
         return list(dict.fromkeys(touched))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Volume:
     """Values on a grid in the patient's space.
 
@@ -102,6 +102,17 @@ class Volume:
             )
         if abs(np.linalg.det(self.affine[:3, :3] / self.spacing)) < 1e-6:
             raise InputError(f"{self.name}: its affine maps all voxels onto a plane")
+
+    def __repr__(self) -> str:
+        return f"Volume({self.form}, {self.name})"
+
+    @property
+    def form(self) -> str:
+        """Size, spacing, colour and depth in words."""
+        size = " x ".join(map(str, self.shape))
+        apart = " x ".join(f"{one:.3g}" for one in self.spacing)
+        kind = "colour" if self.is_color else f"grey {self.values.dtype}"
+        return f"{size} voxels of {apart} mm, {kind}"
 
     @property
     def is_color(self) -> bool:

@@ -42,14 +42,16 @@ def test_a_transform_is_found_saved_shown_and_used_again(pair, tmp_path):
     first, rig, sheet = tmp_path / "f.png", tmp_path / "rig.json", tmp_path / "look.png"
     how = ["--align", "shift", "--save-transform", rig, "--check", sheet]
     result = ddfm_run("fuse", *pair, "-o", first, *how, *FAST)
-    assert (result.exit_code, result.stderr) == (0, "")
+    motion = "moved 14 px to the left and 20 px down"
+    line = f"{pair[0]}: aligned to {pair[1]} ({motion})\n"
+    assert (result.exit_code, result.stderr) == (0, line)
     assert np.allclose(Transform.load(rig).offset, (-14, 20), atol=1)
     height, width = np.asarray(Image.open(pair[1])).shape[:2]
     look = np.asarray(Image.open(sheet))
     assert look.shape[0] > 2 * height and look.shape[1] > 2 * width
     assert not np.array_equal(look[-height:, :width], look[-height:, -width:])
     names = " on ".join(path.name for path in pair)
-    heading = f"{names}: moved 14 px to the left and 20 px down"
+    heading = f"{names}: {motion}"
     line = np.asarray(titled([np.zeros((1, look.shape[1], 3), np.uint8)], [heading]))[:-1]
     assert np.array_equal(look[: len(line)], line)
     ddfm_run("fuse", *pair, "-o", tmp_path / "n.png", "--check", sheet, *FAST, "--overwrite")
@@ -58,8 +60,15 @@ def test_a_transform_is_found_saved_shown_and_used_again(pair, tmp_path):
     line = np.asarray(titled([look[:1]], [f"{names}: left as it is"]))[:-1]
     assert np.array_equal(look[: len(line)], line)
     again = ddfm_run("fuse", *pair, "-o", tmp_path / "g.png", "--transform", rig, *FAST)
-    assert again.exit_code == 0
+    assert (again.exit_code, again.stderr) == (0, "")
     assert np.array_equal(*(np.asarray(Image.open(tmp_path / n)) for n in ("f.png", "g.png")))
+
+
+def test_a_registered_pair_is_said_to_be_left_as_it_is(tmp_path):
+    pair = [EXAMPLES / f"olinda_{name}.png" for name in ("infrared", "visible")]
+    line = ("fuse", *pair, "-o", tmp_path / "f.png", *FAST, "--align", "auto")
+    assert ddfm_run(*line).stderr == f"{pair[0]}: aligned to {pair[1]} (left as it is)\n"
+    assert ddfm_run(*line, "--quiet").stderr == ""
 
 
 @pytest.mark.parametrize("how", ["shift", "once"])

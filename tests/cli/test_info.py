@@ -247,3 +247,14 @@ def test_a_folder_of_radiometric_files_is_fused_by_itself(tmp_path):
 def test_damaged_files_are_refused_in_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     refused(ddfm_run("info", tmp_path / name), name)
+
+
+def test_several_files_are_described_one_after_the_other(tmp_path):
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for side, file in zip((20, 30), files, strict=True):
+        Image.new("L", (side, side)).save(file)
+    each = [ddfm_run("info", file).stdout for file in files]
+    assert ddfm_run("info", *files).stdout == "".join(each)
+    both = json.loads(ddfm_run("info", *files, "--json").stdout)
+    assert both == [plain(file) for file in files]
+    refused(ddfm_run("info", *files, tmp_path / "none.png"), "none.png: there is no such file")

@@ -118,6 +118,7 @@ def test_metrics_of_folders_are_written_in_every_format(folders):
     values = json.loads(ddfm_run("metrics", *folders, *chosen, "--json").stdout)
     table = ddfm_run("metrics", *folders, *chosen, "--csv").stdout
     lines = list(csv.DictReader(io.StringIO(table)))
+    assert table.splitlines()[0] == "pair,EN,PSNR,targets,targets_kept"
     assert {line["pair"] for line in lines} == {"one", "'=two"}
     for line in lines:
         assert float(line["EN"]) == values["pairs"][line["pair"].lstrip("'")]["EN"]

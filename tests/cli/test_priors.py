@@ -117,6 +117,9 @@ def bad_prior(kind: str, folder: Path) -> tuple[str, str]:
     if kind == "text":
         path.write_text("no weights at all")
         return str(path), "is not a checkpoint"
+    if kind == "a program":
+        path.write_text("import numpy, os\nprint(numpy.pi)\n")
+        return str(path), "is not a checkpoint"
     if kind == "text as safetensors":
         path.with_suffix(".safetensors").write_text("no weights at all")
         return str(path.with_suffix(".safetensors")), "is not a whole safetensors file"
@@ -143,7 +146,7 @@ def bad_prior(kind: str, folder: Path) -> tuple[str, str]:
 
 
 PRIORS = [
-    *("no such name", "no such file", "text", "text as safetensors", "truncated"),
+    *("no such name", "no such file", "text", "a program", "text as safetensors", "truncated"),
     *("another network", "a few other shapes", "malicious", "class conditioning"),
     "settings missing",
 ]

@@ -34,7 +34,7 @@ READ = {
     "bench": {"folders", "config", "boxes"},
     "film": {"a", "b", "like", "transform_file"},
     "fuse": {"like", "sources", "transform_file"},
-    "info": {"result"},
+    "info": {"files"},
     "merge": {"out"},  # whose manifests say themselves whose they are
     "metrics": {"fused", "sources"},
     "priors check": {"photographs"},

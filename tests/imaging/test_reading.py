@@ -289,6 +289,7 @@ def test_bilevel_palette_and_fax_tiff_are_read(tmp_path):
         (np.zeros(7), "(7,)"),
         (np.zeros((8, 8, 5)), "5 channels"),
         (np.zeros((3, 40, 50)), "channels come last"),
+        (np.zeros((40, 50, 60)), "for a volume, use ddfm.fuse_volumes"),
         (np.zeros((3, 4), complex), "complex128"),
         (np.array([["a"]]), "an image cannot have values of type"),
         (np.full((2, 2), 1e300), "too large"),

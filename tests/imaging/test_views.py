@@ -10,7 +10,15 @@ import pytest
 from ddfm import DdfmError
 from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.imaging.picture import LUMA, from_array
-from ddfm.imaging.views import VIEWS, before_after, overlay, path_of, side_by_side, view
+from ddfm.imaging.views import (
+    VIEWS,
+    before_after,
+    overlay,
+    path_of,
+    side_by_side,
+    tick_labels,
+    view,
+)
 
 
 def flat(level: int, size=(90, 120)):
@@ -71,3 +79,17 @@ def test_every_view_has_a_name_and_a_path(tmp_path):
         view("overlay", flat(1), [flat(2)], "irn")
     with pytest.raises(DdfmError, match="differ in size"):
         overlay(flat(1), flat(2, (10, 10)))
+
+
+@pytest.mark.parametrize(
+    ("limits", "labels"),
+    [
+        ((0, 100), "0 25 50 75 100"),
+        ((15, 40), "15.0 21.2 27.5 33.8 40.0"),  # whole degrees would be half a degree off
+        ((24.46, 25.42), "24.46 24.70 24.94 25.18 25.42"),
+        ((0, 0.004), "0.000 0.001 0.002 0.003 0.004"),
+        ((7, 7), "7 7 7 7 7"),
+    ],
+)
+def test_numbers_of_a_scale_are_right_to_half_a_percent_of_it(limits, labels):
+    assert tick_labels(*limits) == labels.split()

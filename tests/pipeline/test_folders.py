@@ -268,7 +268,7 @@ def test_formats_follow_the_sources_or_the_option(tmp_path, fuser):
 
 
 def test_bad_folders_are_refused(tmp_path, fuser):
-    ir, vis = make_pairs(tmp_path, 1)
+    ir, vis = make_pairs(tmp_path, 2)
     with pytest.raises(DdfmError, match="pattern are for pairs of two folders"):
         fuse_folders(ir, None, tmp_path / "out", fuser, pattern="{}.png")
     with pytest.raises(DdfmError, match="sources are read from .*; name a separate folder"):
@@ -276,6 +276,13 @@ def test_bad_folders_are_refused(tmp_path, fuser):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DdfmError, match="no image of .* has a partner"):
         fuse_folders(ir, tmp_path / "empty", tmp_path / "out", fuser)
+    for pattern, why in (
+        ("{}_ir.png:{}_photo.png", r"of 2 files that fit it, such as .*000_ir.png, no two have"),
+        ("{}.bmp:{}.jpg", "no file fits it"),
+        ("*{}r.png:*{}s.png", "ambiguous, i: .*000_ir.png, .*001_ir.png"),
+    ):
+        with pytest.raises(DdfmError, match=f"makes no pair: {why}"):
+            fuse_folders(ir, vis, tmp_path / "out", fuser, pattern=pattern)
     with pytest.raises(DdfmError, match="cannot write"):
         fuse_folders(ir, vis, ir / "000_ir.png", fuser)
     assert not (tmp_path / "out").exists()

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from command_line import FAST, ddfm_run
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.volumes.align import aligned, placed
+from ddfm.volumes.files import write_volume
 from ddfm.volumes.volume import Volume
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
@@ -38,6 +40,18 @@ def test_a_wrong_header_is_corrected_without_changing_voxels(pair):
     right, about = aligned(second, first, "rigid")
     assert about["applied"] and np.abs(right.affine - AFFINE).max() < 1.0
     assert right.values is second.values
+
+
+def test_the_command_tells_how_far_a_volume_was_off(pair, tmp_path):
+    files = [tmp_path / f"{volume.name}.nii.gz" for volume in pair]
+    for volume, file in zip(pair, files, strict=True):
+        write_volume(file, replace(volume, values=volume.values.astype(np.float32)))
+    result = ddfm_run("volume", *files, "-o", tmp_path / "f.nii", *FAST, "--align", "rigid")
+    assert result.exit_code == 0
+    line = next(line for line in result.stderr.splitlines() if "aligned to" in line)
+    start, off = line.removesuffix(" mm").rsplit(" ", 1)
+    assert start == f"{files[1]}: aligned to {files[0]}; it was off by"
+    assert float(off) == pytest.approx(20, abs=1)
 
 
 def test_an_unknown_way_to_align_is_refused(pair):
