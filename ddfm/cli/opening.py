@@ -10,6 +10,7 @@ import click
 from ddfm.cli.groups import given_in, refuse
 from ddfm.cli.options import all_of
 from ddfm.cli.writing import WritingCommand
+from ddfm.errors import InputError
 
 if TYPE_CHECKING:
     from ddfm.imaging.metadata.record import Record
@@ -164,7 +165,9 @@ class FileOptions:
         return replace(before, **{k: v for k, v in given.items() if v is not None})
 
     def _check(self, alone: bool) -> None:
-        """Refuses options that do not suit the number of files."""
+        """Refuses options that exclude each other, or do not suit the number of files."""
+        if self.celsius is not None and self.percentiles is not None:
+            raise InputError("--celsius and --percentiles both choose the range; give one of them")
         if alone:
             for_several = (*RANGES, "--page")
             refuse([name for name in given_in(self) if name in for_several], "two images or more")

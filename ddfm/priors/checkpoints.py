@@ -31,6 +31,7 @@ from ddfm.storage.inputs import BoundedFile, existing_file, json_object, read_te
 __all__ = ["read_settings", "read_state_dict", "save_checkpoint"]
 
 MARK = "time_embed.0.weight"  # a key that all supported networks have
+POINTER = b"version https://git-lfs.github.com"  # how files of Git LFS begin until it runs
 LEGACY_PICKLES = 5  # pickles that precede the numbers in files from before PyTorch 1.6
 # Keys under which training programs keep weights; running averages come first.
 WRAPPERS = (
@@ -83,8 +84,13 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"cannot read the weights {path}: there is no such file" + _hint(path))
-    with disk_explained(f"read {path}"):
-        existing_file(path).open("rb").close()
+    with disk_explained(f"read {path}"), existing_file(path).open("rb") as file:
+        pointer = file.read(len(POINTER)) == POINTER
+    if pointer:
+        raise InputError(
+            f"{path} is a pointer of Git LFS, not the weights themselves; `git lfs pull` fetches "
+            "them, in a clone of their repository"
+        )
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
     found = _find(content) or content
     tensors = _without_prefix(found) if isinstance(found, Mapping) else {}

@@ -137,6 +137,15 @@ def cells(path: Path, side: int = 64) -> None:
     path.with_suffix(".json").write_text(json.dumps({"classes": ["red", "green", "blue"]}))
 
 
+def test_a_missing_file_of_a_detector_is_reported(tmp_path):
+    with pytest.raises(DdfmError, match=r"cells\.onnx: there is no such file$"):
+        load_detector(str(tmp_path / "cells.onnx"))
+    cells(tmp_path / "cells.onnx")
+    (tmp_path / "cells.json").unlink()
+    with pytest.raises(DdfmError, match=r"cells\.json, which lists .*: No such file"):
+        load_detector(str(tmp_path / "cells.onnx"))
+
+
 def test_boxes_of_an_onnx_file_are_in_pixels_of_the_picture(tmp_path):
     """The picture is twice as large as the model's input, and wider than high."""
     cells(tmp_path / "cells.onnx")

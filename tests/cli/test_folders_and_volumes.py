@@ -230,6 +230,8 @@ def test_a_single_image_of_no_flir_camera_is_refused(tmp_path, flir):
         "a single FLIR file",
     )
     refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "in degrees Celsius, LOW < HIGH")
+    both = ("--celsius", 1, 2, "--percentiles", 1, 99)
+    refused(ddfm_run("fuse", file, "-o", out, *both), "both choose the range; give one")
     refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")
     refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "is for folders")
     folder = tmp_path / "empty"

@@ -302,6 +302,13 @@ def test_other_files_are_refused_as_checkpoints(tmp_path, suffix, content):
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n")
+    assert "a pointer of Git LFS, not the weights" in error_of(path)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_a_truncated_file_is_refused(tmp_path, state, suffix):
     path = tmp_path / f"w{suffix}"
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)

@@ -31,6 +31,7 @@ from PIL import Image
 from ddfm.arguments import check_known
 from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
 from ddfm.errors import InputError, MissingExtra, one_line, unknown
+from ddfm.storage.inputs import existing_file
 
 __all__ = ["Detector", "OnnxDetector", "load_detector"]
 
@@ -70,7 +71,8 @@ class OnnxDetector:
             import onnxruntime
         except ImportError:
             raise MissingExtra("onnxruntime", "detect", "a detector in ONNX") from None
-        self.path, self.settings = path, _settings(path.with_suffix(".json"))
+        self.path = existing_file(path)
+        self.settings = _settings(path.with_suffix(".json"))
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), providers=["CPUExecutionProvider"]
@@ -140,8 +142,9 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or one_line(error)
         raise InputError(
-            f"cannot read {path}, which lists the classes of the model: {error}"
+            f"cannot read {path}, which lists the classes of the model: {why}"
         ) from None
     if not isinstance(given, dict) or not isinstance(given.get("classes"), list):
         raise InputError(f"{path}: it must list the classes of the model, as classes")
