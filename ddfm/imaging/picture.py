@@ -28,6 +28,7 @@ __all__ = [
     "from_array",
     "grey_step",
     "inks_to_rgb",
+    "no_valid_pixel",
     "orient",
     "refuse_mask",
     "to_array",
@@ -131,9 +132,7 @@ def from_array(
         array = array.astype(np.uint8) * np.uint8(255)
     if gaps is not None:
         if gaps.all():
-            raise InputError(
-                f"{name}: no pixel has a valid value; all are NaN, infinite or no data"
-            )
+            raise no_valid_pixel(name)
         array = _without_gaps(array, gaps)
     _check(array, name)
     if array.ndim == 2:
@@ -153,6 +152,11 @@ def from_array(
     mask = None if gaps is None else ~gaps
     integers = array.dtype if dtype.kind == "f" and array.dtype.kind in "iu" else None
     return Picture(pixels, alpha, dtype, icc, name, limits, mask=mask, integers=integers)
+
+
+def no_valid_pixel(name: str) -> InputError:
+    """The error for a picture that is all gaps."""
+    return InputError(f"{name}: no pixel has a valid value; all are NaN, infinite or no data")
 
 
 def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:

@@ -38,7 +38,7 @@ from ddfm.imaging.formats.tiff_pages import (
     whole_pages,
 )
 from ddfm.imaging.levels import Levels, with_levels
-from ddfm.imaging.picture import Picture, from_array, orient
+from ddfm.imaging.picture import Picture, from_array, no_valid_pixel, orient
 from ddfm.imaging.quiet import silence_libtiff
 from ddfm.imaging.unreadable import RAW, explained, suffix_is_raw
 from ddfm.storage.budget import ask_pixels
@@ -197,7 +197,9 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
     mask = page_mask(path, page, name)
     if mask is not None and picture.mask is not None:
         mask = mask & picture.mask
-    mask = picture.mask if mask is None or not mask.any() or mask.all() else mask
+    if mask is not None and not mask.any():
+        raise no_valid_pixel(name)
+    mask = picture.mask if mask is None or mask.all() else mask
     return replace(picture, mask=mask, metadata=page_metadata(path, page))
 
 

@@ -161,7 +161,7 @@ def tick_labels(low: float, high: float) -> list[str]:
     for digits in range(DECIMALS + 1):
         if (np.abs(numbers.round(digits) - numbers) <= OFF * (high - low)).all():
             break
-    return [f"{number:.{digits}f}" for number in numbers]
+    return [f"{number.round(digits) + 0.0:.{digits}f}" for number in numbers]  # 0, never -0
 
 
 def _rgb(picture: Picture) -> np.ndarray:

@@ -103,8 +103,7 @@ class VolumeFusion:
     record: Record | None = None
 
     def __repr__(self) -> str:
-        order, names = self.settings["order"], self.settings["sources"]
-        sources = " + ".join(name for _, name in sorted(zip(order, names, strict=True)))
+        sources = " + ".join(source.name for source in self.sources)
         return f"VolumeFusion({self.volume.form}, of {sources})"
 
     @property

@@ -112,7 +112,7 @@ class Observation:
             raise InputError(
                 f"an observation is an Observation or a dictionary, not {short(given)}"
             )
-        check_known("of an observation", given, [f.name for f in fields(cls)])
+        check_known("setting of an observation", given, [f.name for f in fields(cls)])
         return cls(**given)
 
 

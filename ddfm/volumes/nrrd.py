@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
+from collections.abc import Iterator
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -38,7 +40,9 @@ _SPACES = {
     "left-posterior-superior": (-1, -1, 1),
     "lps": (-1, -1, 1),
 }
-_MILLIMETRES = {"m": 1000.0, "meter": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
+_MILLIMETRES = {"m": 1000.0, "meter": 1000.0, "cm": 10.0, "centimeter": 10.0}
+_MILLIMETRES |= dict.fromkeys(("um", "micron", "micrometer"), 0.001)
+_MICRO = re.compile(rb"(\xc2\xb5|\xce\xbc|\xb5)(?=m)")  # the sign and the letter, UTF-8 or Latin-1
 
 
 def read(path: Path) -> Volume:
@@ -47,7 +51,7 @@ def read(path: Path) -> Volume:
     path = existing_file(path)
     with explained(str(path)):
         with BoundedFile(path) as file:
-            header = nrrd.read_header(file)
+            header = _header(nrrd, file)
             detached = header.get("data file", header.get("datafile"))
             if detached is None:
                 values = _values(nrrd, header, file, path)
@@ -65,6 +69,24 @@ def read(path: Path) -> Volume:
         affine = _affine(header, color, str(path))
     kind = values.dtype.name
     return Volume(usable(values, str(path)), affine, str(path), stored_as=kind)
+
+
+def _header(nrrd: Any, file: BoundedFile) -> dict[str, Any]:
+    """The header, after which the file is at its values.
+
+    The library drops what is not ASCII, and would take micrometres for metres.
+    """
+    size = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal size
+        for line in file:
+            size += len(line)
+            yield _MICRO.sub(b"u", line)
+
+    header: dict[str, Any] = nrrd.read_header(lines())
+    file.seek(size)
+    return header
 
 
 def data_files(path: Path) -> list[Path]:

@@ -34,6 +34,14 @@ def test_a_picture_without_any_data_is_refused():
         from_array(np.full((4, 5), 7, np.uint8), "tile", nodata=7)
 
 
+def test_a_picture_whose_mask_page_has_no_valid_pixel_is_refused(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(SEEN, photometric="minisblack", metadata=None)
+        file.write(np.zeros_like(GAP), subfiletype=4, metadata=None)
+    with pytest.raises(DdfmError, match=r"a\.tif: no pixel has a valid value"):
+        ddfm.read_image(tmp_path / "a.tif", page=0)
+
+
 @pytest.mark.parametrize("kind", ["nan", "infinite", "mask", "nodata"])
 def test_gaps_are_masked_and_ignored_in_the_scaling(tmp_path, kind):
     source = {

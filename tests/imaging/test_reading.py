@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import warnings
 import zlib
 
@@ -255,6 +256,16 @@ def test_samples_between_8_and_16_bits_keep_their_values(tmp_path, bits, layout,
         **layout,
     )
     assert np.array_equal(read_image(tmp_path / "a.tif").samples, array)
+
+
+def test_unpacking_12_bits_takes_no_more_memory_than_asked_for(tmp_path):
+    array = pattern(np.uint16, 1, 400, 501)[:, :, None] >> 4
+    _gdal(tmp_path / "a.tif", array, NBITS=12, BLOCKYSIZE=400)  # in one strip
+    tracemalloc.start()
+    read_image(tmp_path / "a.tif")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * array.size + 500_000
 
 
 def test_bytes_of_a_tiff_may_have_their_lowest_bit_first(tmp_path):

@@ -89,6 +89,7 @@ def test_every_view_has_a_name_and_a_path(tmp_path):
         ((24.46, 25.42), "24.46 24.70 24.94 25.18 25.42"),
         ((0, 0.004), "0.000 0.001 0.002 0.003 0.004"),
         ((7, 7), "7 7 7 7 7"),
+        ((-0.3, 100), "0 25 50 75 100"),
     ],
 )
 def test_numbers_of_a_scale_are_right_to_half_a_percent_of_it(limits, labels):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def test_slices_are_fused_as_alone(fuser):
     result = slices(fusion.values, affine, 2)[k] / 65535
     np.testing.assert_allclose(result, alone, atol=1e-5)
     kind = "20 x 18 x 6 voxels of 1 x 1 x 4 mm, grey uint16"
-    assert repr(fusion) == f"VolumeFusion({kind}, of the first volume + the second volume)"
+    shown = f"VolumeFusion({kind}, of the first volume + the second volume)"
+    assert repr(fusion) == repr(replace(fusion, settings={})) == shown
     assert fusion.settings["axis"] == 2
     assert fusion.settings["black_and_white"][0] == [-500, 1300]
 

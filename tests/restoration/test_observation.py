@@ -25,7 +25,7 @@ from degraded import INFRARED, VISIBLE
         ({"noise": ["poisson", 0]}, "noise poisson must be a finite number above 0"),
         ({"stripes": "diagonal"}, "unknown stripes 'diagonal'"),
         ({"jpeg": 101}, "quality from 1 to 100"),
-        ({"blurr": 1}, "did you mean blur"),
+        ({"blurr": 1}, "unknown setting of an observation 'blurr'; did you mean blur"),
         ("noise", "an observation is an Observation"),
     ],
 )

@@ -128,7 +128,10 @@ def test_nrrd_spaces_are_converted(tmp_path):
     np.testing.assert_allclose(read_volume(tmp_path / "y.nrrd").affine, np.diag([1, 2, 3, 1]))
 
 
-@pytest.mark.parametrize("unit, millimetres", [("cm", 10), ("microns", 0.001), ("mm", 1), ("", 1)])
+@pytest.mark.parametrize(
+    "unit, millimetres",
+    [("cm", 10), ("microns", 0.001), ("micrometers", 0.001), ("mm", 1), ("", 1)],
+)
 def test_nrrd_in_other_units_is_converted_to_millimetres(tmp_path, unit, millimetres):
     nrrd = pytest.importorskip("nrrd")
     header = {"space": "RAS", "space directions": 2 * np.eye(3), "space origin": [7, 8, 9]}
@@ -140,6 +143,18 @@ def test_nrrd_in_other_units_is_converted_to_millimetres(tmp_path, unit, millime
     np.testing.assert_allclose(
         read_volume(tmp_path / "y.nrrd").spacing, millimetres * np.array([1, 2, 3])
     )
+
+
+@pytest.mark.parametrize("sign", ["\u00b5".encode(), "\u03bc".encode(), b"\xb5"])
+def test_micrometres_of_an_nrrd_may_have_their_sign(tmp_path, sign):
+    nrrd = pytest.importorskip("nrrd")
+    header = {"spacings": [1, 2, 3], "units": ["um"] * 3}
+    nrrd.write(str(tmp_path / "x.nrrd"), values((3, 4, 5)), header)
+    data = (tmp_path / "x.nrrd").read_bytes()
+    (tmp_path / "y.nrrd").write_bytes(data.replace(b"um", sign + b"m"))
+    one, other = (read_volume(tmp_path / name) for name in ("x.nrrd", "y.nrrd"))
+    np.testing.assert_allclose(other.spacing, [0.001, 0.002, 0.003])
+    np.testing.assert_array_equal(other.values, one.values)
 
 
 def test_a_written_nrrd_is_read_alike_by_pynrrd(tmp_path):

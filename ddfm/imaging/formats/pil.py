@@ -46,10 +46,11 @@ _TARGET = {  # the mode that each mode is converted to: without, and with a tran
 }
 
 
-def bytes_needed(image: Image.Image) -> int:
+def bytes_needed(image: ImageFile.ImageFile) -> int:
     """Memory that an image needs in bytes: decoded, copied out of Pillow, and as float32."""
     channels = 4 if image.mode.startswith("P") else len(image.getbands())
     deep = "16" in image.mode + _raw_mode(image) or heic_depth(image) > 8
+    deep = deep or _white_of_ppm(image) > 255
     stored = 4 if image.mode in ("I", "F") else 2 if deep else 1
     return image.width * image.height * channels * (2 * stored + 4)
 

@@ -139,12 +139,12 @@ def _in_words(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int]) ->
     """The samples of a strip, in its shape, from up to 15 bits each, highest bit first."""
     tall, columns, depth = shape
     length = sheet.bitspersample
-    lines = np.unpackbits(data.reshape(tall, -1), axis=1)[:, : columns * depth * length]
-    values = np.zeros(shape, np.uint16)
-    for digit in np.moveaxis(lines.reshape(*shape, length), -1, 0):
-        values <<= 1
-        values |= digit
-    return values
+    worth = np.uint16(1) << np.arange(length, dtype=np.uint16)[::-1]  # of each bit
+    values = np.zeros((tall, columns * depth), np.uint16)
+    for row, line in zip(values, data.reshape(tall, -1), strict=True):
+        # Row by row, since each unpacked bit takes a byte.
+        row[:] = np.unpackbits(line, count=len(row) * length).reshape(-1, length) @ worth
+    return values.reshape(shape)
 
 
 def _undo_predictor(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int]) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.reading import read_image
+from ddfm.storage.budget import BYTES
 
 DEGREES = np.round(np.random.default_rng(0).normal(20, 5, (6, 9)), 3).astype(np.float32)
 
@@ -135,6 +136,16 @@ def test_pgm_of_both_depths_and_pfm_are_read(tmp_path):
     (tmp_path / "d.pfm").write_bytes(b"PF\n1 1\n-1.0\n" + bytes(12))
     with pytest.raises(DdfmError, match="d.pfm is a PFM in colour, but only grey ones are read"):
         read_image(tmp_path / "d.pfm")
+
+
+def test_the_budget_of_a_ppm_follows_its_depth(tmp_path, monkeypatch):
+    monkeypatch.setenv(BYTES, str(20 * 40 * 50))  # a pixel takes 18 bytes at 8 bits, 24 at 16
+    for white, size in ((255, 1), (4095, 2)):
+        data = f"P6 40 50 {white}\n".encode() + bytes(3 * 40 * 50 * size)
+        (tmp_path / f"{white}.ppm").write_bytes(data)
+    assert read_image(tmp_path / "255.ppm").size == (50, 40)
+    with pytest.raises(DdfmError, match="would take"):
+        read_image(tmp_path / "4095.ppm")
 
 
 @pytest.mark.parametrize("white", [65535, 4095])
