@@ -165,7 +165,7 @@ def bad_image(kind: str, path: Path, good: Path) -> tuple[Path, str]:
         return path, "9 x 12"
     values = np.full((12, 10), {"NaN": np.nan, "infinite": -np.inf}[kind], np.float32)
     tifffile.imwrite(path.with_suffix(".tif"), values)
-    return path.with_suffix(".tif"), "NaN or infinite"
+    return path.with_suffix(".tif"), "NaN, infinite or no data"
 
 
 KINDS = [
