@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "align_options",
-    "alignment_settings",
     "check_alignment",
     "check_transform_output",
     "say_alignment",
+    "transform_of",
 ]
 
 align_options = all_of(
@@ -68,17 +68,16 @@ align_options = all_of(
 )
 
 
-def alignment_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Takes --transform out of the settings, and returns its content as the keyword `transform`."""
+def transform_of(file: Path | None, align: str) -> Any:
+    """The transforms in the file of --transform, if it is given; not together with --align."""
     from ddfm.registration.transform import load_transforms
 
-    file = settings.pop("transform_file")
     transform = None if file is None else load_transforms(file)
-    if transform is not None and settings["align"] != "none":
+    if transform is not None and align != "none":
         raise click.UsageError(
             "--align finds a transform and --transform reads one; use only one of them"
         )
-    return {"transform": transform}
+    return transform
 
 
 def check_alignment(settings: dict[str, Any]) -> None:

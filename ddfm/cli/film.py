@@ -9,9 +9,9 @@ import click
 
 from ddfm.cli.alignment import (
     align_options,
-    alignment_settings,
     check_alignment,
     check_transform_output,
+    transform_of,
 )
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.opening import RangeCommand, celsius_option, range_options
@@ -102,6 +102,7 @@ def film(
     samples: int | None,
     attribution: Path | None,
     like: Path | None,
+    transform_file: Path | None,
     save_transform: Path | None,
     quiet: bool,
     **settings: Any,
@@ -124,7 +125,7 @@ def film(
       ddfm film --like fused.mp4 infrared.mp4 visible.mp4 -o again.mp4
     """
     settings |= observations(settings, 2)
-    settings |= alignment_settings(settings)
+    settings["transform"] = transform_of(transform_file, settings["align"])
     how = {name: settings.pop(name) for name in _OF_FILMS}
     how |= {"temporal_denoising": not no_temporal_denoising}
     others: dict[str, Any] = {"uncertainty": uncertainty, "attribution": attribution}

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.alignment import (
-    align_options,
-    alignment_settings,
-    check_alignment,
-    say_alignment,
-)
+from ddfm.cli.alignment import align_options, check_alignment, say_alignment, transform_of
 from ddfm.cli.film import fuse_film
 from ddfm.cli.folders import FolderOptions, folder_options, fuse_files_of_folders
 from ddfm.cli.groups import given_in, is_given, refuse, take
@@ -74,6 +69,7 @@ __all__ = ["fuse"]
 def fuse(
     sources: tuple[Path, ...],
     output: Path,
+    transform_file: Path | None,
     save_transform: Path | None,
     like: Path | None,
     as_json: bool,
@@ -118,7 +114,7 @@ def fuse(
     check_dashes(sources, output, views=bool(images.show or images.overlay), as_json=as_json)
     settings |= observations(settings, len(sources))
     checked(settings)
-    settings |= alignment_settings(settings)
+    settings["transform"] = transform_of(transform_file, settings["align"])
     settings, _, record = as_recorded(like, settings, {})
     check_alignment(settings)
     check_metadata(settings)

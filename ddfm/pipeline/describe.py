@@ -32,12 +32,11 @@ from ddfm.video.files import VideoReader, open_whole
 from ddfm.video.formats import is_video
 from ddfm.volumes.dicom import series_in
 from ddfm.volumes.files import is_volume, read_volume, suffix_of, volume_count
-from ddfm.volumes.intensity import is_ct, scaled
+from ddfm.volumes.intensity import PERCENTILES, is_ct, scaled
 from ddfm.volumes.volume import PLANES, Volume, axes_of, find_axis
 
 __all__ = ["describe"]
 
-PERCENTILES = (0.5, 99.5)  # of `fuse_volumes`
 MOST_FILES = 10_000  # files of a folder that are searched for a DICOM file
 _KINDS = {".hdr": "Analyze", ".img": "Analyze", ".mgh": "MGH", ".mgz": "MGH", ".nrrd": "NRRD"}
 _KINDS |= {".nhdr": "NRRD", ".mha": "MetaImage", ".mhd": "MetaImage", ".nii": "NIfTI"}

@@ -36,7 +36,7 @@ from ddfm.storage.manifest import Shard
 from ddfm.trust.attribution import PRIOR, names_of_planes
 from ddfm.volumes import nifti
 from ddfm.volumes.files import check_planes_output, write_volume
-from ddfm.volumes.intensity import Window
+from ddfm.volumes.intensity import PERCENTILES, Window
 from ddfm.volumes.montage import Scale, montage
 from ddfm.volumes.volume import Volume, find_axis
 
@@ -135,7 +135,7 @@ def fuse_volumes(
     axis: int | str | None = None,
     window_a: str | Window | None = None,
     window_b: str | Window | None = None,
-    percentiles: tuple[float, float] = (0.5, 99.5),
+    percentiles: tuple[float, float] = PERCENTILES,
     colormap_a: str | None = None,
     colormap_b: str | None = None,
     fwhm_b: float | None = None,

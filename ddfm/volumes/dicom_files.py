@@ -47,7 +47,7 @@ def frames_of(head: Any) -> int:
 
 
 def pixels_of(path: Path) -> np.ndarray:
-    """The stored values of a file, decompressed; for colour of any kind, RGB.
+    """The values of a file before slope and intercept, decompressed; for colour of any kind, RGB.
 
     An array in grey is masked where its values are padding.
     """
@@ -67,7 +67,7 @@ def pixels_of(path: Path) -> np.ndarray:
 
             return apply_color_lut(pixels, dataset)[..., :3]
         if kind.startswith("MONOCHROME"):
-            pixels = _without_padding(pixels, dataset)
+            pixels = _looked_up(_without_padding(pixels, dataset), dataset)
         if kind == "MONOCHROME1":  # its lowest value is white
             bits = int(dataset.get("BitsStored", 16))
             return (2**bits - 1 if dataset.PixelRepresentation == 0 else -1) - pixels.astype(
@@ -84,6 +84,16 @@ def _without_padding(pixels: np.ndarray, dataset: Any) -> np.ndarray:
     ends = np.array([value, limit if isinstance(limit, int) else value])
     low, high = sorted(ends.astype(pixels.dtype))  # some files have -2000 as 63536
     return np.ma.masked_array(pixels, (low <= pixels) & (pixels <= high))
+
+
+def _looked_up(pixels: np.ndarray, dataset: Any) -> np.ndarray:
+    """The values in the file's table, if it has one in place of slope and intercept."""
+    if not dataset.get("ModalityLUTSequence"):
+        return pixels
+    from pydicom.pixels.processing import apply_modality_lut
+
+    values = apply_modality_lut(np.ma.getdata(pixels), dataset)
+    return np.ma.masked_array(values, np.ma.getmask(pixels))
 
 
 def _dataset(file: Path, **options: Any) -> Any:

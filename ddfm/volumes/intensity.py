@@ -12,7 +12,7 @@ import numpy as np
 from ddfm.errors import InputError, short, unknown
 from ddfm.volumes.volume import Volume
 
-__all__ = ["CT_WINDOW", "GREY", "WINDOWS", "Window", "find_window", "is_ct", "scaled"]
+__all__ = ["CT_WINDOW", "GREY", "PERCENTILES", "WINDOWS", "Window", "find_window", "is_ct", "scaled"]
 
 Window = tuple[float, float]  # level and width, in Hounsfield units or the volume's own
 
@@ -26,6 +26,7 @@ WINDOWS: dict[str, Window] = {
 }
 
 CT_WINDOW = "soft-tissue"  # default window for CT
+PERCENTILES = (0.5, 99.5)  # of voxels above the background, where there is no window
 GREY = "none"  # instead of a colour map
 
 
@@ -59,7 +60,7 @@ def find_window(window: str | Window) -> Window:
 def scaled(
     volume: Volume,
     window: str | Window | None = None,
-    percentiles: tuple[float, float] = (0.5, 99.5),
+    percentiles: tuple[float, float] = PERCENTILES,
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """The values scaled from 0 (black) to 1 (white), float32, and the values at black and white.
 

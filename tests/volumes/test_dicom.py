@@ -90,6 +90,21 @@ def test_padding_around_the_field_becomes_the_lowest_value(tmp_path, values, gre
     np.testing.assert_array_equal(read_volume(folder).values, expected)
 
 
+def test_values_are_looked_up_in_a_table(tmp_path):
+    """PS3.3 C.11.1: values below the first entry take the first, values beyond the last the last."""
+    data = np.array([[[-3, -2, 0], [1, 2, 3]]], np.int16)
+    folder = dicom_series(tmp_path / "s", data)
+    (path,) = folder.iterdir()
+    head = pydicom.dcmread(path)
+    table = pydicom.Dataset()
+    table.add_new(0x00283002, "SS", [5, -2, 16])  # entries, value of the first, bits
+    table.add_new(0x00283006, "US", [7, 30, 500, 20, 60_000])
+    head.ModalityLUTSequence = [table]
+    head.save_as(path)
+    expected = [[7, 7, 500], [20, 60_000, 60_000]]
+    np.testing.assert_array_equal(read_volume(folder).values[..., 0].T, expected)
+
+
 @pytest.mark.parametrize("slope", ["0", "inf"])
 def test_a_rescaling_that_leaves_nothing_is_refused(tmp_path, slope):
     folder = dicom_series(tmp_path / "s", stored(), RescaleSlope="1")

@@ -71,8 +71,8 @@ class OnnxDetector:
             import onnxruntime
         except ImportError:
             raise MissingExtra("onnxruntime", "detect", "a detector in ONNX") from None
-        self.path = existing_file(path)
-        self.settings = _settings(path.with_suffix(".json"))
+        path = existing_file(path)
+        self.path, self.settings = path, _settings(path.with_suffix(".json"))
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), providers=["CPUExecutionProvider"]
