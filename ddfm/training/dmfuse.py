@@ -107,8 +107,7 @@ def train_dmfuse(
         if not run.resume():
             run.normalise(train) if init is None else run.start_from(Path(init))
         run.train(train, progress)
-        about = About(run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss)
-        save_head(out / WEIGHTS, run.head, about)
+        run.write_weights()
     return out / WEIGHTS
 
 
@@ -229,6 +228,11 @@ class HeadRun(TrainingRun):
             for first in range(0, len(data.crops), 8)
         ]
         return {"aside": round(float(np.mean(values)), 4)}
+
+    def write_weights(self) -> None:
+        s, prior = self.settings, self.prior
+        about = About(self.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss)
+        save_head(self.out / WEIGHTS, self.head, about)
 
     @torch.no_grad()
     def draw(self, path: Path) -> None:

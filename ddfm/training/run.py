@@ -48,8 +48,9 @@ class TrainingRun:
     """The part of a training run that does not depend on what is trained.
 
     Subclasses define `train_step`, a step; `parts`, what has state to be saved; `measured`, what is
-    measured in addition to the loss; and `draw`, the images for watching the run. `settings` is a
-    dataclass with seed, steps, warmup, and how often to report, sample and save.
+    measured in addition to the loss; `write_weights`, the result so far; and `draw`, the images for
+    watching the run. `settings` is a dataclass with seed, steps, warmup, and how often to report,
+    sample and save.
     """
 
     colors: ClassVar[Mapping[str, str]]  # colours of the lines of the curve, by what was measured
@@ -72,6 +73,10 @@ class TrainingRun:
 
     def measured(self) -> dict[str, float]:
         """Measured values for the history."""
+        raise NotImplementedError
+
+    def write_weights(self) -> None:
+        """Writes the weights as they are so far, for use."""
         raise NotImplementedError
 
     def draw(self, path: Path) -> None:
@@ -121,10 +126,11 @@ class TrainingRun:
             self.losses.clear()
             write_json(self.out / HISTORY, {"history": self.history})
             draw_curve(self.history, self.out / CURVE, self.colors)
-        if self._due(self.settings.sample_every):
-            self.draw(self.out / _samples(self.step))
         if self._due(self.settings.save_every):
             self.save()
+            self.write_weights()
+        if self._due(self.settings.sample_every):  # last, because it may take minutes
+            self.draw(self.out / _samples(self.step))
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.settings.steps

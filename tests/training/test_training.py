@@ -93,6 +93,17 @@ def test_drawing_samples_shows_a_progress_bar(photographs, tmp_path, capsys):
     assert "drawing samples:   0%|" in capsys.readouterr().err
 
 
+def test_the_weights_are_there_before_samples_are_drawn(photographs, tmp_path, monkeypatch):
+    """Drawing them takes minutes on a slow machine, and should not keep anyone waiting."""
+    found = []
+    monkeypatch.setattr(
+        "ddfm.training.train_prior.sample_sheet",
+        lambda prior, path, *_: found.append(load_prior(path.parent / "prior.safetensors")),
+    )
+    train_prior(photographs, tmp_path / "run", QUICK, progress=False)
+    assert len(found) == 1
+
+
 def test_bad_folders_are_refused_in_one_line(tmp_path):
     with pytest.raises(DdfmError, match="not a folder"):
         find_photographs(tmp_path / "none")
