@@ -12,7 +12,16 @@ import numpy as np
 from ddfm.errors import InputError, short, unknown
 from ddfm.volumes.volume import Volume
 
-__all__ = ["CT_WINDOW", "GREY", "PERCENTILES", "WINDOWS", "Window", "find_window", "is_ct", "scaled"]
+__all__ = [
+    "CT_WINDOW",
+    "GREY",
+    "PERCENTILES",
+    "WINDOWS",
+    "Window",
+    "find_window",
+    "is_ct",
+    "scaled",
+]
 
 Window = tuple[float, float]  # level and width, in Hounsfield units or the volume's own
 

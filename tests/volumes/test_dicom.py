@@ -91,7 +91,7 @@ def test_padding_around_the_field_becomes_the_lowest_value(tmp_path, values, gre
 
 
 def test_values_are_looked_up_in_a_table(tmp_path):
-    """PS3.3 C.11.1: values below the first entry take the first, values beyond the last the last."""
+    """PS3.3 C.11.1: values below the table take its first entry, those beyond its last."""
     data = np.array([[[-3, -2, 0], [1, 2, 3]]], np.int16)
     folder = dicom_series(tmp_path / "s", data)
     (path,) = folder.iterdir()
