@@ -26,7 +26,7 @@ from ddfm.cli.options import (
 from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_exist
 from ddfm.cli.trust import samples_for, trust_options
-from ddfm.cli.writing import OutputPath, say_done
+from ddfm.cli.writing import OutputPath, say, say_done
 from ddfm.progress import stage
 
 if TYPE_CHECKING:
@@ -168,5 +168,7 @@ def fuse_film(
     how |= {"save_transform": save_transform, "progress": False if quiet else None}
     summary = fuse_sequence(a, b, output, fuser, **how)
     if not quiet:
+        for line in summary.aligned:
+            say(line, err=True)
         say_corrections([str(a), str(b)], summary.observed, fuser.config.observations)
         say_done(output, f"{len(summary.outcomes)} frames", summary.seconds)

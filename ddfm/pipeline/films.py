@@ -25,7 +25,7 @@ from ddfm.pipeline.film_files import Film, check_film, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.film_work import FilmWork, read_frames
-from ddfm.pipeline.rig import aligned_once
+from ddfm.pipeline.rig import aligned_once, common_motion
 from ddfm.pipeline.runner import Overlapping, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.progress import progress_bar
@@ -131,7 +131,8 @@ def fuse_sequence(
         # Frames may be large, and each one that waits takes memory.
         engine = Overlapping(ahead=1)
         done = run(frames, work, opened, stop=True, bar=bar, engine=engine, callback=callback)
-    return replace(done, observed=work.corrected())
+    aligned = common_motion(fuser) if fuser.config.align != "none" else ()
+    return replace(done, observed=work.corrected(), aligned=aligned)
 
 
 def _maps(uncertainty: Any, attribution: Any, samples: int) -> FilmMaps:

@@ -214,8 +214,14 @@ class _Run:
             if (skipped := self._done_before(fuser)) is not None:
                 return self._complete(skipped, time.monotonic() - begin)
             fuser = fuser.load()
-        summary = self._fused(self._aligned(fuser))
-        return self._complete(summary.outcomes, summary.seconds)
+        fuser = self._aligned(fuser)
+        summary = self._fused(fuser)
+        done = self._complete(summary.outcomes, summary.seconds)
+        if fuser.config.align != "once":
+            return done
+        from ddfm.pipeline.rig import common_motion
+
+        return replace(done, aligned=common_motion(fuser))
 
     def _check(self) -> None:
         """Raises, before anything is written, if something cannot be written."""

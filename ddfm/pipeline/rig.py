@@ -7,9 +7,10 @@ from typing import Any
 
 from ddfm.fuser import Fuser
 from ddfm.imaging.sources import read_sources
-from ddfm.registration.pictures import SAMPLE, common_of
+from ddfm.registration.pictures import SAMPLE, common_of, motion_of
+from ddfm.registration.transform import Transform
 
-__all__ = ["aligned_once", "spread"]
+__all__ = ["aligned_once", "common_motion", "spread"]
 
 
 def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]], number: int = 2) -> Fuser:
@@ -27,6 +28,18 @@ def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]], number: int = 2)
     # A single transform moves the first of two sources onto the second.
     alone = number == 2 and found[1] is None
     return fuser.with_config(transform=found[0] if alone else found)
+
+
+def common_motion(fuser: Fuser) -> list[str]:
+    """How the common transforms of a fuser move each source: a line for each."""
+    transform = fuser.config.found_transform()
+    of_each = [transform, None] if isinstance(transform, Transform) else transform or [None]
+    onto = of_each.index(None)
+    return [
+        f"source {k + 1}: aligned to source {onto + 1} by one transform for all ({motion_of(one)})"
+        for k, one in enumerate(of_each)
+        if one is not None
+    ]
 
 
 def spread(items: Sequence[Any]) -> list[Any]:

@@ -48,12 +48,14 @@ class Summary:
         seconds: the time that the run took.
         pairing: for folders, which files were paired and which were not.
         observed: for films, what was detected and corrected in each source, over all frames.
+        aligned: how each source was aligned by one transform for all, in words.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
     pairing: Pairing = field(default_factory=Pairing)
     observed: Sequence[dict[str, Any]] = ()
+    aligned: Sequence[str] = ()
 
     def of(self, status: str) -> list[Outcome]:
         """The outcomes of one kind."""
@@ -87,6 +89,7 @@ class Summary:
             "unpaired": list(map(str, self.pairing.unpaired)),
             "left_out": {str(path): why for path, why in self.pairing.others.items()},
             "seconds": round(self.seconds, 3),
+            **({"aligned": list(self.aligned)} if self.aligned else {}),
         }
 
     def _of_each(self) -> Iterator[str]:
@@ -105,7 +108,7 @@ class Summary:
                 yield str(replace(one, warnings=tuple(texts)))
 
     def __str__(self) -> str:
-        lines = [*self._of_each(), *self.pairing.leftovers()]
+        lines = [*self._of_each(), *self.pairing.leftovers(), *self.aligned]
         if kept := dict.fromkeys(each for outcome in self.outcomes for each in outcome.kept):
             of = {each: _names([o for o in self.outcomes if each in o.kept]) for each in kept}
             lines.append(note_of_kept(f"{each} (in {names})" for each, names in of.items()))

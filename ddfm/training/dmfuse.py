@@ -107,7 +107,6 @@ def train_dmfuse(
         if not run.resume():
             run.normalise(train) if init is None else run.start_from(Path(init))
         run.train(train, progress)
-        run.write_weights()
     return out / WEIGHTS
 
 

@@ -90,6 +90,8 @@ class TrainingRun:
     def train(self, data: Any, progress: bool | None, reports: bool = True) -> None:
         """Does all remaining steps. Of several processes, only one reports."""
         steps = self.settings.steps
+        if reports and self.step == steps:
+            self.write_weights()  # they may have been deleted since
         bar = progress_bar(progress, desc="training", leave=True, total=steps, initial=self.step)
         while self.step < steps:
             loss = self.train_step(data)

@@ -115,8 +115,6 @@ def train_prior(
             run.aside = [crop.to(device) for crop in middle_crops(validation, channels=1)]
         run.progress = progress
         run.train(crops, progress, reports=first)
-        if first:
-            run.write_weights()
     return out / WEIGHTS
 
 

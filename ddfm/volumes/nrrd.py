@@ -42,6 +42,7 @@ _SPACES = {
 }
 _MILLIMETRES = {"m": 1000.0, "meter": 1000.0, "cm": 10.0, "centimeter": 10.0}
 _MILLIMETRES |= dict.fromkeys(("um", "micron", "micrometer"), 0.001)
+_IN_SLICES = re.compile(rb"data ?file: *(LIST|.*%)")
 _MICRO = re.compile(rb"(\xc2\xb5|\xce\xbc|\xb5)(?=m)")  # the sign and the letter, UTF-8 or Latin-1
 
 
@@ -51,12 +52,10 @@ def read(path: Path) -> Volume:
     path = existing_file(path)
     with explained(str(path)):
         with BoundedFile(path) as file:
-            header = _header(nrrd, file)
+            header = _header(nrrd, file, path)
             detached = header.get("data file", header.get("datafile"))
             if detached is None:
                 values = _values(nrrd, header, file, path)
-            elif "%" in str(detached):
-                raise InputError(f"{path}: its slices are in separate files; save it as one file")
             else:
                 data = beside(path, str(detached))
                 with BoundedFile(data) as opened:
@@ -71,7 +70,7 @@ def read(path: Path) -> Volume:
     return Volume(usable(values, str(path)), affine, str(path), stored_as=kind)
 
 
-def _header(nrrd: Any, file: BoundedFile) -> dict[str, Any]:
+def _header(nrrd: Any, file: BoundedFile, path: Path) -> dict[str, Any]:
     """The header, after which the file is at its values.
 
     The library drops what is not ASCII, and would take micrometres for metres.
@@ -82,6 +81,8 @@ def _header(nrrd: Any, file: BoundedFile) -> dict[str, Any]:
         nonlocal size
         for line in file:
             size += len(line)
+            if _IN_SLICES.match(line):
+                raise InputError(f"{path}: its slices are in separate files; save it as one file")
             yield _MICRO.sub(b"u", line)
 
     header: dict[str, Any] = nrrd.read_header(lines())
@@ -104,7 +105,7 @@ def record_in(path: Path) -> str | None:
     """The text of the record of how a volume was made, if its header has one."""
     nrrd = library("nrrd")
     with explained(str(path)), BoundedFile(existing_file(path)) as file:
-        text = nrrd.read_header(file).get(KEY)
+        text = _header(nrrd, file, path).get(KEY)
     return None if text is None else str(text)
 
 

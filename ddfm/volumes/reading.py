@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -32,9 +33,20 @@ def library(name: str) -> Any:
 
 
 def beside(path: Path, named: str) -> Path:
-    """The file next to a header that holds its values; if it is missing, the error names both."""
+    """The file in the folder of a header, or below, that holds its values.
+
+    A header from elsewhere may name any file, whose bytes would be visible in the result.
+    """
+    data = path.parent / named
+    # Without following links, which are the user's own.
+    folder, inside = (os.path.normpath(some.absolute()) for some in (path.parent, data))
+    if not Path(inside).is_relative_to(folder):
+        raise InputError(
+            f"{path}: its values are in {named}, outside its folder; move both files into one "
+            "folder, and name the other one without a path in the header"
+        )
     try:
-        return existing_file(path.parent / named)
+        return existing_file(data)
     except StorageError as error:
         raise StorageError(f"{path}: {error}") from None
 

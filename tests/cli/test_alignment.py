@@ -110,8 +110,15 @@ def test_a_folder_warns_per_pair_and_takes_one_transform_for_all(pair, tmp_path)
     assert result.exit_code == 0
     assert "x.png: fused: " in result.stderr and "20 px down" in result.stderr
     once = ["--align", "once", "--save-transform", rig]
-    assert ddfm_run("fuse", *folders, "-o", out, *once, *FAST).exit_code == 0
-    assert np.allclose(Transform.load(rig).offset, (-14, 20), atol=1)
+    result = ddfm_run("fuse", *folders, "-o", out, *once, *FAST)
+    assert result.exit_code == 0
+    x, y = Transform.load(rig).offset
+    assert np.allclose((x, y), (-14, 20), atol=1)
+    motion = f"moved {-x:.0f} px to the left and {y:.0f} px down"
+    line = f"source 1: aligned to source 2 by one transform for all ({motion})"
+    assert line in result.stderr.splitlines()
+    film = ddfm_run("film", *folders, "-o", tmp_path / "film", "--align", "once", *FAST)
+    assert line in film.stderr.splitlines()
     lines = (out / NAME).read_text().splitlines()
     entry = next(entry for entry in map(json.loads, lines) if entry.get("output") == "x.png")
     assert entry["alignment"][0]["applied"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -212,6 +213,7 @@ def test_bad_nrrd_files_are_refused(tmp_path):
     pytest.importorskip("nrrd")
     write_volume(tmp_path / "x.nrrd", Volume(values(), AFFINE))
     head, data = (tmp_path / "x.nrrd").read_bytes().split(b"\n\n", 1)
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(1 << 24)))
     for number, (head_, data_, words) in enumerate(
         [
@@ -220,9 +222,12 @@ def test_bad_nrrd_files_are_refused(tmp_path):
             (head.replace(b"5 6 7", b"5 6 7000000"), data, "truncated or damaged"),
             (head.replace(b"left-posterior-superior", b"scanner-xyz"), data, "space 'scanner-xyz'"),
             (head + b"\nline skip: 99999999999", data, "skips more lines"),
-            (head + b"\ndata file: /dev/zero", data, "not a regular file"),
+            (head + b"\ndata file: /dev/zero", data, "outside its folder"),
+            (head + b"\ndata file: ../a.raw", data, "outside its folder; move both files"),
+            (head + b"\ndata file: pipe", data, "not a regular file"),
             (head + b"\ndata file: nowhere.raw", data, r"\.nhdr: cannot read .*nowhere.raw"),
             (head + b"\ndata file: a%02d.raw 1 9 1", data, "in separate files"),
+            (head + b"\ndata file: LIST\na.raw", data, "in separate files"),
             (head.replace(b"encoding", b"encoded"), data, "'encoding' is missing"),
             (b"NRRD0005", data, "truncated or damaged"),
             (head, gzip.compress(bytes(1 << 24)), "unpacks to more than its header states"),

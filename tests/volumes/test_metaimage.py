@@ -58,6 +58,11 @@ def test_data_in_a_separate_file_is_read(tmp_path, values):
     path = written(tmp_path / "a.mhd", values.astype("<i2").tobytes(order="F"), beside="a.raw")
     np.testing.assert_array_equal(read_volume(path).values, values)
     assert tmp_path / "a.raw" in volume_files(path)
+    (tmp_path / "b").mkdir()
+    path = path.rename(tmp_path / "b/a.mhd")
+    path.write_text(path.read_text().replace("a.raw", f"{tmp_path}/a.raw"))
+    with pytest.raises(DdfmError, match="outside its folder"):
+        read_volume(path)
 
 
 def test_colours_are_read(tmp_path):
