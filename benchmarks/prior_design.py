@@ -18,19 +18,31 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from torch import nn
 
-from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.training.train_prior import SHIPPED, Settings, train_prior
+from ddfm.priors.unet import UNetConfig
+from ddfm.training.train_prior import SHIPPED, Settings, network_of, train_prior
 from ddfm.training.yardstick import SIGMAS
 
-HALF = {"patch": 2, "num_res_blocks": 2, "model_channels": 48, "channel_mult": (1, 2, 3, 2)}
+UNET = UNetConfig(
+    *(1, 1, 32, (1, 2, 3, 4, 4), 1),
+    attention=(),
+    resblock_updown=False,
+    norm_groups=16,
+    mid_attention=False,
+)
 NETWORKS = {
-    "as shipped": {},
-    "24 channels": {"model_channels": 24, "norm_groups": 8},
-    "40 channels": {"model_channels": 40, "norm_groups": 8},
-    "two blocks, a level fewer": {"num_res_blocks": 2, "channel_mult": (1, 2, 3, 2)},
-    "attention at the bottom": {"attention": (16,), "num_head_channels": 32},
-    "half resolution, 48 channels, two blocks": HALF,
+    "as shipped": SHIPPED,
+    "8 channels at full size": replace(SHIPPED, stem=8),
+    "32 channels at full size": replace(SHIPPED, stem=32),
+    "a third fewer channels": replace(SHIPPED, widths=(32, 64, 96, 96)),
+    "a third more channels": replace(SHIPPED, widths=(64, 128, 160, 160)),
+    "a level fewer": replace(SHIPPED, widths=(48, 96, 128), depths=(2, 2, 2)),
+    "one block on each level": replace(SHIPPED, depths=(1, 1, 1, 1)),
+    "guided-diffusion at full size, 32 channels": UNET,
+    "guided-diffusion at half size, 48 channels": replace(
+        UNET, patch=2, num_res_blocks=2, model_channels=48, channel_mult=(1, 2, 3, 2)
+    ),
 }
 TRAININGS = {
     "eps-prediction": {"kind": "eps"},
@@ -49,14 +61,13 @@ def designs(steps: int) -> dict[str, Settings]:
         sample_every=steps,
         warmup=min(100, steps // 4),
     )
-    nets = {name: replace(base, network=replace(SHIPPED, **o)) for name, o in NETWORKS.items()}
+    nets = {name: replace(base, network=network) for name, network in NETWORKS.items()}
     return nets | {name: replace(base, **o) for name, o in TRAININGS.items()}
 
 
 @torch.no_grad()
-def forward_times(configs: list[UNetConfig], repeats: int = 7) -> list[float]:
+def forward_times(nets: list[nn.Module], repeats: int = 7) -> list[float]:
     """Median seconds of each; they take turns, so that other work affects all alike."""
-    nets = [UNet(config).eval().to(memory_format=torch.channels_last) for config in configs]
     x, t = torch.zeros(1, 1, 256, 256), torch.tensor([50])
     seconds = []
     for _ in range(repeats):
@@ -82,18 +93,20 @@ def main(photographs: Path, validation: Path, out: Path, steps: int, only: tuple
     chosen = {name: s for name, s in designs(steps).items() if not only or name in only}
     if not chosen:
         raise click.UsageError(f"the designs are: {', '.join(designs(steps))}")
-    times = forward_times([SHIPPED, *(s.network for s in chosen.values())])
+    nets = [network_of(s.network) for s in (Settings(), *chosen.values())]
+    times = forward_times(nets)
     crops = steps * next(iter(chosen.values())).batch
     click.echo(
         f"| {crops} crops | {' | '.join(f'sigma {s}' for s in SIGMAS)} | M parameters | time |"
     )
     click.echo("| --- | --- | --- | --- | --- | --- |")
-    for (name, settings), seconds in zip(chosen.items(), times[1:], strict=True):
+    rows = zip(chosen.items(), nets[1:], times[1:], strict=True)
+    for (name, settings), net, seconds in rows:
         run = out / f"{name.replace(' ', '-')}-{steps}"
         train_prior(photographs, run, settings, validation=validation)
         last = json.loads((run / "history.json").read_text())["history"][-1]
         figures = " | ".join(f"{last[f'psnr_{sigma}']:.2f}" for sigma in SIGMAS)
-        size = sum(p.numel() for p in UNet(settings.network).parameters()) / 1e6
+        size = sum(p.numel() for p in net.parameters()) / 1e6
         click.echo(f"| {name} | {figures} | {size:.1f} | {seconds / times[0]:.1f} |")
 
 

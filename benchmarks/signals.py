@@ -40,11 +40,8 @@ COMPARED = (".png", ".jpg", ".mkv", ".mp4", ".gz", ".nrrd", ".safetensors", ".np
 DDFM = ["-m", "ddfm"]
 # A small network, and no samples, which would take minutes.
 SMALL_TRAINING = """
-from dataclasses import replace
 import ddfm.training.train_prior as training
-training.SHIPPED = replace(
-    training.SHIPPED, model_channels=16, channel_mult=(1, 1), norm_groups=8, patch=2
-)
+training.SHIPPED = training.ResidualUNetConfig(stem=4, widths=(8, 8), depths=(1, 1))
 training.sample_sheet = lambda *a, **k: None
 from ddfm.__main__ import run
 run()

@@ -34,10 +34,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-from PIL import Image
-
-from mirrored import mirrored_pair, size_of
+from mirrored import mirrored_pair, size_of, with_noise
 
 HERE = Path(__file__).parents[1]
 
@@ -178,12 +175,6 @@ def write_pair(paths: Sequence[Path], size: tuple[int, int], sigma: float, coars
         infrared = infrared.reduce(coarse)
     for seed, (image, path) in enumerate(zip((infrared, visible), paths, strict=True)):
         with_noise(image, sigma, seed).save(path)
-
-
-def with_noise(image: Image.Image, sigma: float, seed: int) -> Image.Image:
-    pixels = np.asarray(image, float)
-    noisy = pixels + sigma * np.random.default_rng(seed).standard_normal(pixels.shape)
-    return Image.fromarray(np.rint(np.clip(noisy, 0, 255)).astype(np.uint8))
 
 
 def by_size(

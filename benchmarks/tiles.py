@@ -1,12 +1,12 @@
 """How much a pair fused in tiles differs from the whole, and whether seams are visible.
 
-    python benchmarks/tiles.py [--size 1152x864] [--tile 384] [--prior default]
+    python benchmarks/tiles.py [--size 1152x864] [--tile 384] [--prior default] [--noise 15]
                                [--likelihood paper --steps 6 | --method dmfuse] [--save DIR]
 
 Differences are in grey levels of 255. A step is the difference between neighbouring pixels: across
 the lines where a tile begins or ends, or elsewhere. A seam would make steps in the difference of
-both results larger at those lines; a ratio of 1 is no seam at all. With the default likelihood the
-prior has little effect; `paper` begins with noise, and the prior has a large effect.
+both results larger at those lines; a ratio of 1 is no seam at all. The default likelihood does not
+call the prior for clean sources; `--noise` adds Gaussian noise of this many levels to both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 import ddfm
 from ddfm.priors.tiled import Tiled
-from mirrored import mirrored_pair, size_of
+from mirrored import mirrored_pair, size_of, with_noise
 
 __all__ = ["compare"]
 
@@ -62,10 +62,12 @@ def main() -> None:
     parser.add_argument("--prior", default="default")
     parser.add_argument("--likelihood", default="default")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--noise", type=float, default=0.0, help="on both sources, in grey levels")
     parser.add_argument("--method", default="ddfm")
     parser.add_argument("--save", type=Path, help="a folder for both results")
     options = parser.parse_args()
-    pair = mirrored_pair(size_of(options.size))
+    clean = mirrored_pair(size_of(options.size))
+    pair = [with_noise(image, options.noise, seed) for seed, image in enumerate(clean)]
     prior = ddfm.load_prior(options.prior)
     given = {"method": options.method, "color": "grey"}
     if options.method == "ddfm":

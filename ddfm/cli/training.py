@@ -164,7 +164,7 @@ def train_prior(
     help="How the head makes the image: blend (of the sources, with a correction) or tanh (as "
     "published).  [default: blend]",
 )
-@_number("--steps", "Number of training steps.", 1800)
+@_number("--steps", "Number of training steps.", 3600)
 @_number("--batch", "Crops per step.", 3)
 @_number("--crops", "Number of crops to train on, whose features are computed once.", 640)
 @_number("--size", "Side of a crop in pixels, at least 32.", 160, least=32)

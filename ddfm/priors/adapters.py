@@ -21,6 +21,7 @@ from ddfm.priors.checkpoints import read_state_dict
 from ddfm.priors.layout import build, infer_settings
 from ddfm.priors.network import OwnTimes, UNetPrior
 from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.residual_unet import ResidualUNet
 from ddfm.priors.settings import (
     DIFFUSION,
     alphas_bar_of,
@@ -82,12 +83,12 @@ def from_callable(
         function: the callable.
         name: the prior's name; by default the callable's own.
         config: kind, schedule and T (or betas or alphas_bar), channels, and optionally `multiple`,
-            of which height and width must be multiples (default 1). A `UNet` takes no channels or
-            multiple.
+            of which height and width must be multiples (default 1). A `UNet` or
+            `ResidualUNet` takes no channels or multiple.
     """
     own_name = getattr(function, "__name__", type(function).__name__)
     where = name or own_name
-    shape = () if isinstance(function, UNet) else ("channels", "multiple")
+    shape = () if isinstance(function, (UNet, ResidualUNet)) else ("channels", "multiple")
     settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
     own = {key: settings[key] for key in shape if key in settings}
     missing = missing_diffusion(settings) + [key for key in shape[:1] if key not in settings]
@@ -96,7 +97,7 @@ def from_callable(
     )
     alphas_bar = alphas_bar_of(settings)
     times = network_times(settings, len(alphas_bar))
-    if isinstance(function, UNet):
+    if isinstance(function, (UNet, ResidualUNet)):
         return UNetPrior(function, alphas_bar, kind=settings["kind"], times=times, name=name or "")
     timed = function if times is None else OwnTimes(function, times.float())
     prior = FunctionPrior(timed, alphas_bar, kind=settings["kind"], name=where, **own)
@@ -157,7 +158,7 @@ def _times_of(diffusion: Any, T: int) -> Tensor | None:
     return steps.long() if torch.equal(steps, steps.round()) else steps.float()
 
 
-def _our_unet(model: nn.Module, where: str) -> UNet:
+def _our_unet(model: nn.Module, where: str) -> UNet | ResidualUNet:
     settings = {
         "num_heads": model.num_heads,
         "num_head_channels": getattr(model, "num_head_channels", -1),

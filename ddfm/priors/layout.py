@@ -1,9 +1,9 @@
 """Infers a network from the shapes in its state dict, and builds it.
 
-The layout is that of guided-diffusion and improved-diffusion: `input_blocks` go down level by
+Most layouts are those of guided-diffusion and improved-diffusion: `input_blocks` go down level by
 level, `output_blocks` up again, with num_res_blocks + 1 of them per level. The keys of a block
 show what it is: `in_layers` (a residual block), `qkv` (attention), `op` (a strided convolution),
-`conv` (a convolution after upsampling).
+`conv` (a convolution after upsampling). A network with a `stem` is ddfm's own `ResidualUNet`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ddfm.errors import InputError, one_line
 from ddfm.priors.entries import ADM
+from ddfm.priors.residual_unet import ResidualUNet, ResidualUNetConfig
 from ddfm.priors.settings import NETWORK, overlaid
 from ddfm.priors.unet import UNet, UNetConfig
 
@@ -38,6 +39,7 @@ _ADM_256 = {
 _ADM_512 = _ADM_256 | {"channel_mult": (0.5, 1, 1, 2, 2, 4, 4), "attention": (16, 32, 64)}
 # Networks so large that any of this shape is OpenAI's, or fine-tuned from it.
 KNOWN = ((_ADM_256, ADM), (_ADM_512, ADM))
+STEM = "stem.weight"  # only a ResidualUNet has it
 
 
 def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -45,6 +47,9 @@ def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dic
 
     For a network that is recognised by its shapes, these include settings that shapes do not imply.
     """
+    if STEM in state:
+        _refuse_settings_of_unet(settings, where)
+        return dict(settings)
     _refuse_others(state, where)
     shape = _from_shapes(state, settings, where)
     known: dict[str, Any] = {}
@@ -82,7 +87,7 @@ def _refuse_contradiction(
 
 def missing_network(settings: Mapping[str, Any]) -> list[str]:
     """The settings of the network that neither the shapes nor the caller gave."""
-    if not settings["attention"] and not settings["mid_attention"]:
+    if not settings.get("attention") and not settings.get("mid_attention"):
         return []
     by_count = settings.get("num_head_channels", -1) == -1
     missing = ["num_heads"] if by_count and "num_heads" not in settings else []
@@ -100,25 +105,15 @@ def build(
     where: str,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> UNet:
+) -> UNet | ResidualUNet:
     """The network with these weights, in evaluation mode; raises if the weights do not fit.
 
     It is created on the meta device and then takes over the tensors of `state`: no weights are
     initialised for nothing, and those with the right dtype are not copied.
     """
-    network = {key: value for key, value in settings.items() if key in NETWORK}
-    network.setdefault("num_head_channels", -1)
-    config = UNetConfig(**network)
-    _check_heads(config, where)
-    try:
-        with torch.device("meta"):
-            unet = UNet(config)
-    except (ArithmeticError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{where} does not fit its settings (norm_groups={config.norm_groups}): "
-            f"{one_line(error)}"
-        ) from None
-    expected = unet.state_dict()
+    with torch.device("meta"):
+        network = _residual_unet(state, where) if STEM in state else _unet(settings, where)
+    expected = network.state_dict()
     for key, tensor in expected.items():
         if key not in state:
             raise InputError(f"{where} is for another network: it lacks {key}")
@@ -131,8 +126,47 @@ def build(
         if key not in expected:
             raise InputError(f"{where} is for another network: this one has no {key}")
     weights = {key: state[key].detach().to(device=device, dtype=dtype) for key in expected}
-    unet.load_state_dict(weights, assign=True)
-    return unet.eval().requires_grad_(False)
+    network.load_state_dict(weights, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _unet(settings: Mapping[str, Any], where: str) -> UNet:
+    network = {key: value for key, value in settings.items() if key in NETWORK}
+    network.setdefault("num_head_channels", -1)
+    config = UNetConfig(**network)
+    _check_heads(config, where)
+    try:
+        return UNet(config)
+    except (ArithmeticError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{where} does not fit its settings (norm_groups={config.norm_groups}): "
+            f"{one_line(error)}"
+        ) from None
+
+
+def _residual_unet(state: State, where: str) -> ResidualUNet:
+    stem, channels = _shape(state, STEM, 4, where)[:2]
+    if channels not in (1, 3):
+        raise InputError(f"{where} takes {channels} channels where a prior has 1 or 3")
+    blocks = [re.fullmatch(r"encoder\.(\d{1,2})\.(\d{1,2})\.first\.weight", key) for key in state]
+    found = {(int(block[1]), int(block[2])) for block in blocks if block}
+    levels = range(1 + max((level for level, _ in found), default=-1))
+    config = ResidualUNetConfig(
+        in_channels=channels,
+        stem=stem,
+        widths=tuple(_shape(state, f"encoder.{k}.0.first.weight", 4, where)[0] for k in levels),
+        depths=tuple(sum(level == k for level, _ in found) for k in levels),
+        embed=_shape(state, "time_embed.0.weight", 2, where)[0],
+    )
+    if not found:
+        raise InputError(f"{where} is not complete: it has no encoder")
+    return ResidualUNet(config)
+
+
+def _refuse_settings_of_unet(settings: Mapping[str, Any], where: str) -> None:
+    others = [key for key in settings if key in NETWORK]
+    if others:
+        raise InputError(f"{where} holds a ResidualUNet, which has no setting {others[0]}")
 
 
 def _check_heads(config: UNetConfig, where: str) -> None:

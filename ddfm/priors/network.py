@@ -1,4 +1,4 @@
-"""Makes a prior of a U-Net and its noise schedule."""
+"""Makes a prior of one of ddfm's U-Nets and its noise schedule."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ddfm.errors import InputError
 from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.residual_unet import ResidualUNet
 from ddfm.priors.settings import network_times
 from ddfm.priors.unet import UNet
 from ddfm.storage.files import make_folder
@@ -41,17 +42,17 @@ class OwnTimes(nn.Module):
 
 
 class UNetPrior(FunctionPrior):
-    """A `UNet` as a prior, with the decoder's last maps at every scale as features.
+    """A U-Net as a prior, with the decoder's last maps at every scale as features.
 
     Args:
-        network: the network.
+        network: a `UNet` or `ResidualUNet`.
         alphas_bar, kind, name, info: as for `FunctionPrior`.
         times: (T,), what the network is called with if not 0 .. T-1.
     """
 
     def __init__(
         self,
-        network: UNet,
+        network: UNet | ResidualUNet,
         alphas_bar: Tensor,
         *,
         kind: str = "eps",
@@ -77,7 +78,9 @@ class UNetPrior(FunctionPrior):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         T = len(self.alphas_bar)
-        settings = self.network.config.to_dict() | {
+        # The weights of a ResidualUNet imply its architecture.
+        shape = self.network.config.to_dict() if isinstance(self.network, UNet) else {}
+        settings = shape | {
             "kind": self.kind,
             "alphas_bar": self.alphas_bar,
             "T": T,

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["UNet", "UNetConfig"]
+__all__ = ["UNet", "UNetConfig", "channels_last", "timestep_embedding", "zero"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class UNet(nn.Module):
         channels = self._add_decoder(skips)
         last = nn.Conv2d(channels, config.out_channels * pixels, 3, padding=1)
         self.out = nn.Sequential(GroupNorm(config.norm_groups, channels), nn.SiLU(True), last)
-        _zero(last)
+        zero(last)
 
     def _add_encoder(self, channels: int) -> list[int]:
         """Add the blocks from the input to the coarsest level; returns the channels after each."""
@@ -149,7 +149,7 @@ class UNet(nn.Module):
         """The decoder's last feature maps of every scale, coarsest first."""
         emb = self.time_embed(timestep_embedding(t, self.config.model_channels).to(x.dtype))
         h = F.pixel_unshuffle(x, self.config.patch) if self.config.patch > 1 else x
-        h = _channels_last(h)
+        h = channels_last(h)
         skips = []
         for block in self.input_blocks:
             h = block(h, emb)
@@ -173,13 +173,13 @@ class Stage(nn.Sequential):
         return x
 
 
-def _zero(layer: nn.Module) -> None:
+def zero(layer: nn.Module) -> None:
     """Initialise a layer with zeros, so that at first it adds nothing."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     """Convert to the memory layout in which CPUs convolve fastest; all layers keep it.
 
     Always a copy on CPUs: an image of one channel has that layout already, but is not marked so.
@@ -243,7 +243,7 @@ class ResBlock(nn.Module):
             nn.Identity(),
             nn.Conv2d(n_out, n_out, 3, padding=1),
         )
-        _zero(self.out_layers[3])
+        zero(self.out_layers[3])
         self.skip_connection = nn.Identity() if n_in == n_out else Conv1x1(n_in, n_out, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
@@ -328,7 +328,7 @@ class Attention(nn.Module):
         self.norm = GroupNorm(c.norm_groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
-        _zero(self.proj_out)
+        zero(self.proj_out)
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, height, width = x.shape

@@ -50,7 +50,7 @@ class Settings:
     attention: bool = True
     plain: bool = False
     output: str = "blend"
-    steps: int = 1800
+    steps: int = 3600
     batch: int = 3
     crops: int = 640
     size: int = 160

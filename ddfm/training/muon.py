@@ -35,10 +35,20 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For weights of two or more dimensions; a convolution counts as outputs x (inputs x taps)."""
+    """For weights of two or more dimensions; a convolution counts as outputs x (inputs x taps).
 
-    def __init__(self, weights: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(weights, {"lr": lr, "momentum": momentum})
+    A step is as large in directions that the data never show as in all others. `decay`, relative to
+    the learning rate, takes away what accumulates there.
+    """
+
+    def __init__(
+        self,
+        weights: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        decay: float = 0.1,
+    ) -> None:
+        super().__init__(weights, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -54,4 +64,5 @@ class Muon(torch.optim.Optimizer):
                 update = orthogonalised(ahead.flatten(1))
                 rows, columns = update.shape
                 scale = max(1.0, rows / columns) ** 0.5
+                weight.mul_(1 - group["lr"] * group["decay"])
                 weight.add_(update.view_as(weight), alpha=-group["lr"] * scale)

@@ -25,6 +25,7 @@ from ddfm.arguments import a_seed, one_of, positive
 from ddfm.errors import InputError, one_line
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
+from ddfm.priors.residual_unet import ResidualUNet, ResidualUNetConfig
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.storage.files import write_weights
@@ -32,27 +33,18 @@ from ddfm.storage.ours import protecting
 from ddfm.storage.outputs import check_apart
 from ddfm.training.muon import Muon
 from ddfm.training.noise_levels import NoiseLevels
+from ddfm.training.patterns import with_pattern
 from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.pictures import sample_sheet
 from ddfm.training.run import TrainingRun, prepare
 from ddfm.training.yardstick import SIGMAS, middle_crops
 
-__all__ = ["SHIPPED", "Settings", "train_prior"]
+__all__ = ["SHIPPED", "Settings", "network_of", "train_prior"]
 
 WEIGHTS = "prior.safetensors"
+LARGE = 3.0  # an error of v, whose variance is about 1; no crop counts as more
 
-# The design of the shipped prior: full resolution, narrow, no attention (so any size works).
-SHIPPED = UNetConfig(
-    in_channels=1,
-    out_channels=1,
-    model_channels=32,
-    num_res_blocks=1,
-    channel_mult=(1, 2, 3, 4, 4),
-    attention=(),
-    resblock_updown=False,
-    norm_groups=16,
-    mid_attention=False,
-)
+SHIPPED = ResidualUNetConfig()  # the design of the shipped prior
 
 
 @dataclass(frozen=True)
@@ -64,6 +56,7 @@ class Settings:
     crops: tuple[int, ...] = (64, 96, 64, 128)  # sizes in pixels, used in turn, one per step
     kind: str = "v"
     low_noise: float = 0.7  # share of timesteps with noise as in images (noise_levels.LOW)
+    patterns: float = 0.6  # share of the batches in which one crop has a regular pattern
     balance: float = 0.5  # share of the steps after which all noise levels count equally
     optimizer: str = "muon"
     lr: float = 0.015  # of Muon
@@ -75,7 +68,7 @@ class Settings:
     report_every: int = 500
     sample_every: int = 4000
     save_every: int = 100
-    network: UNetConfig = field(default_factory=lambda: SHIPPED)
+    network: ResidualUNetConfig | UNetConfig = field(default_factory=lambda: SHIPPED)
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, KINDS)
@@ -133,8 +126,8 @@ class PriorRun(TrainingRun):
     ) -> None:
         super().__init__(settings, out, device)
         self.rank, self.ranks = rank, ranks
-        self.net = _network(settings, device)
-        self.average = _network(settings, device).requires_grad_(False)
+        self.net = network_of(settings.network).to(device)
+        self.average = network_of(settings.network).to(device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.parallel = nn.parallel.DistributedDataParallel(self.net) if ranks > 1 else self.net
         self.optimizers = _optimizers(self.net, settings)
@@ -155,10 +148,13 @@ class PriorRun(TrainingRun):
 
         try:
             weights = load_file(init)
-            self.net.load_state_dict(weights)
-            self.average.load_state_dict(weights)
         except Exception as error:
             raise InputError(f"cannot start from the weights {init}: {one_line(error)}") from None
+        own = self.net.state_dict()
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
+            raise InputError(f"cannot start from the weights {init}: they are of another network")
+        self.net.load_state_dict(weights)
+        self.average.load_state_dict(weights)
 
     @property
     def prior(self) -> FunctionPrior:
@@ -191,7 +187,11 @@ class PriorRun(TrainingRun):
         size = s.crops[self.step % len(s.crops)]
         count = max(1, s.batch * min(s.crops) ** 2 // size**2 // self.ranks)
         seed = (s.seed, self.step, self.rank)
-        x0 = data.batch(count, size, seed).to(self.device)
+        x0 = data.batch(count, size, seed)
+        rng = np.random.default_rng([*seed, 2])
+        if rng.random() < s.patterns:
+            x0[0] = with_pattern(rng, x0[0])
+        x0 = x0.to(self.device)
         rng = np.random.default_rng([*seed, 1])
         t = self.levels.draw(rng, count).to(self.device)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -203,9 +203,10 @@ class PriorRun(TrainingRun):
                 (alpha * x0 + sigma * noise).to(memory_format=torch.channels_last), t
             )
         errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
-        weights = self.levels.weights(t, errors)
+        weights = self.levels.weights(t, errors.clamp(max=LARGE))
         if self.step < s.balance * s.steps:
             weights = torch.ones_like(errors)
+        weights = weights * (LARGE / errors.detach()).clamp(max=1)
         (errors * weights).mean().backward()
         return errors.detach()
 
@@ -227,8 +228,9 @@ class PriorRun(TrainingRun):
     def write_weights(self) -> None:
         """Writes the averaged network in half precision, with all that `load_prior` needs."""
         s = self.settings
-        about = {
-            "network": s.network.to_dict(),
+        # The weights of a ResidualUNet imply its architecture.
+        unet = {"network": s.network.to_dict()} if isinstance(s.network, UNetConfig) else {}
+        about = unet | {
             "kind": s.kind,
             "schedule": "linear",
             "timesteps": len(self.alphas_bar),
@@ -237,21 +239,22 @@ class PriorRun(TrainingRun):
         write_weights(self.out / WEIGHTS, weights, {"ddfm": json.dumps(about)})
 
 
-def _network(settings: Settings, device: torch.device) -> UNet:
+def network_of(config: ResidualUNetConfig | UNetConfig) -> UNet | ResidualUNet:
     """A network in memory format channels last, faster for convolutions on CPU and GPU."""
-    net = UNet(settings.network).to(device)
+    net = UNet(config) if isinstance(config, UNetConfig) else ResidualUNet(config)
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in stubs
 
 
-def _optimizers(net: UNet, s: Settings) -> list[torch.optim.Optimizer]:
+def _optimizers(net: UNet | ResidualUNet, s: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the inner convolutions, AdamW for the rest; or AdamW for all."""
     if s.optimizer not in ("muon", "adamw"):
         raise InputError(f"optimizer must be muon or adamw, not {s.optimizer!r}")
-    outer = {id(p) for module in (net.input_blocks[0], net.out) for p in module.parameters()}
+    outermost = (net.input_blocks[0], net.out) if isinstance(net, UNet) else (net.stem, net.last)
+    outer = {id(p) for module in outermost for p in module.parameters()}
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for p in net.parameters():
-        inner = s.optimizer == "muon" and p.ndim >= 2 and id(p) not in outer
+        inner = s.optimizer == "muon" and p.ndim > 2 and id(p) not in outer
         (matrices if inner else others).append(p)
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(others, lr=s.adam_lr, betas=(0.9, 0.99), weight_decay=0.0)

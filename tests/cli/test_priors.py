@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.priors.checkpoints import save_checkpoint
+from ddfm.priors.residual_unet import ResidualUNetConfig
 from ddfm.priors.unet import UNet, UNetConfig
 
 
@@ -54,7 +55,7 @@ def test_a_check_compares_denoising_with_a_classical_method(tmp_path):
 
 def test_a_prior_is_trained_and_used(pair, out, tmp_path, monkeypatch):
     """A small one, and without the pictures that training draws, which take a while."""
-    small = UNetConfig(1, 1, 32, (1, 1), num_res_blocks=1, attention=(), num_head_channels=-1)
+    small = ResidualUNetConfig(stem=4, widths=(8, 8), depths=(1, 1))
     monkeypatch.setattr("ddfm.training.train_prior.SHIPPED", small)
     monkeypatch.setattr("ddfm.training.train_prior.sample_sheet", lambda *a, **k: None)
     rng = np.random.default_rng(0)

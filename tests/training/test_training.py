@@ -15,9 +15,11 @@ from ddfm.numerics.noise_level import noise_level
 from ddfm.priors.denoise import denoise, denoising_psnr, noisy, padded, unclipped
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.residual_unet import ResidualUNetConfig
 from ddfm.priors.schedule import alphas_bar, t_of_sigma
 from ddfm.training.muon import Muon, orthogonalised
 from ddfm.training.noise_levels import NoiseLevels
+from ddfm.training.patterns import with_pattern
 from ddfm.training.photographs import Photographs, find_photographs, read_photograph
 from ddfm.training.train_prior import PriorRun, Settings, train_prior
 from ddfm.training.yardstick import compare, middle_crops
@@ -102,6 +104,31 @@ def test_the_weights_are_there_before_samples_are_drawn(photographs, tmp_path, m
     )
     train_prior(photographs, tmp_path / "run", QUICK, progress=False)
     assert len(found) == 1
+
+
+@pytest.fixture
+def no_samples(monkeypatch):
+    """Trainings without the samples, which take a while to draw."""
+    monkeypatch.setattr("ddfm.training.train_prior.sample_sheet", lambda *a, **k: None)
+
+
+@pytest.mark.usefixtures("no_samples")
+def test_a_training_starts_from_weights_of_its_own_network_only(photographs, tmp_path):
+    weights = train_prior(photographs, tmp_path / "run", QUICK, progress=False)
+    again = train_prior(photographs, tmp_path / "more", QUICK, init=weights, progress=False)
+    assert again.read_bytes() != weights.read_bytes()
+    other = replace(QUICK, network=ResidualUNetConfig(stem=4, widths=(8,), depths=(1,)))
+    with pytest.raises(DdfmError, match=r"prior.safetensors: they are of another network$"):
+        train_prior(photographs, tmp_path / "other", other, init=weights, progress=False)
+
+
+@pytest.mark.usefixtures("no_samples")
+def test_a_finished_run_writes_its_weights_again_if_they_were_deleted(photographs, tmp_path):
+    weights = train_prior(photographs, tmp_path / "run", QUICK, progress=False)
+    first = weights.read_bytes()
+    weights.unlink()
+    assert train_prior(photographs, tmp_path / "run", QUICK, progress=False) == weights
+    assert weights.read_bytes() == first
 
 
 def test_bad_folders_are_refused_in_one_line(tmp_path):
@@ -201,6 +228,18 @@ def test_low_noise_is_drawn_more_often_and_every_level_counts_alike():
     low, high = noise[settled] < 0.05, noise[settled] > 0.5
     assert float(errors[settled][low].mean() / errors[settled][high].mean()) > 5
     assert float(count[low].mean() / count[high].mean()) == pytest.approx(1, abs=0.15)
+
+
+def test_patterns_include_the_finest_at_high_contrast_and_faint_ones_on_pictures():
+    rng = np.random.default_rng(0)
+    picture = torch.linspace(-1, 1, 16).expand(1, 16, 16)
+    many = torch.stack([with_pattern(rng, picture) for _ in range(8000)])
+    assert many.shape == (8000, 1, 16, 16) and float(many.abs().max()) <= 1
+    across, down = (many.diff(dim=axis).abs().amin(dim=(1, 2, 3)) > 1 for axis in (3, 2))
+    assert bool((across & down).any())  # a checkerboard of single pixels
+    assert bool((across & ~down).any()) and bool((down & ~across).any())  # stripes
+    change = (many - picture).abs().amax(dim=(1, 2, 3))
+    assert 0.1 < float((change < 0.1).float().mean()) < 0.5
 
 
 def test_muon_orthogonalises_and_descends():
