@@ -39,7 +39,8 @@ _ADM_256 = {
 _ADM_512 = _ADM_256 | {"channel_mult": (0.5, 1, 1, 2, 2, 4, 4), "attention": (16, 32, 64)}
 # Networks so large that any of this shape is OpenAI's, or fine-tuned from it.
 KNOWN = ((_ADM_256, ADM), (_ADM_512, ADM))
-STEM = "stem.weight"  # only a ResidualUNet has it
+OWN = {"stem.weight", "time_embed.0.weight", "last.2.weight"}  # only a ResidualUNet has all
+DEEPEST = 8  # levels of one
 
 
 def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dic
 
     For a network that is recognised by its shapes, these include settings that shapes do not imply.
     """
-    if STEM in state:
+    if state.keys() >= OWN:
         _refuse_settings_of_unet(settings, where)
         return dict(settings)
     _refuse_others(state, where)
@@ -112,7 +113,7 @@ def build(
     initialised for nothing, and those with the right dtype are not copied.
     """
     with torch.device("meta"):
-        network = _residual_unet(state, where) if STEM in state else _unet(settings, where)
+        network = _residual_unet(state, where) if state.keys() >= OWN else _unet(settings, where)
     expected = network.state_dict()
     for key, tensor in expected.items():
         if key not in state:
@@ -145,12 +146,14 @@ def _unet(settings: Mapping[str, Any], where: str) -> UNet:
 
 
 def _residual_unet(state: State, where: str) -> ResidualUNet:
-    stem, channels = _shape(state, STEM, 4, where)[:2]
+    stem, channels = _shape(state, "stem.weight", 4, where)[:2]
     if channels not in (1, 3):
         raise InputError(f"{where} takes {channels} channels where a prior has 1 or 3")
     blocks = [re.fullmatch(r"encoder\.(\d{1,2})\.(\d{1,2})\.first\.weight", key) for key in state]
     found = {(int(block[1]), int(block[2])) for block in blocks if block}
     levels = range(1 + max((level for level, _ in found), default=-1))
+    if not 0 < len(levels) <= DEEPEST:
+        raise InputError(f"{where} is not a network of 1 to {DEEPEST} levels, but of {len(levels)}")
     config = ResidualUNetConfig(
         in_channels=channels,
         stem=stem,
@@ -158,8 +161,6 @@ def _residual_unet(state: State, where: str) -> ResidualUNet:
         depths=tuple(sum(level == k for level, _ in found) for k in levels),
         embed=_shape(state, "time_embed.0.weight", 2, where)[0],
     )
-    if not found:
-        raise InputError(f"{where} is not complete: it has no encoder")
     return ResidualUNet(config)
 
 

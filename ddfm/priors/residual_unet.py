@@ -2,9 +2,8 @@
 
 The first convolution reads the image at full size, the last two return to it, and all others work
 on blocks of 2 x 2 pixels and coarser, where they cost a quarter and less. The noise level scales
-and shifts features between the two convolutions of each block. Since nothing is averaged over the
-image, a pixel depends only on its surroundings, and the result does not depend on the number of
-threads.
+and shifts features between the two convolutions of each block. Nothing is averaged over the image:
+a pixel depends only on its surroundings, and no sum is divided among threads.
 """
 
 from __future__ import annotations

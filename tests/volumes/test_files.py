@@ -228,6 +228,7 @@ def test_bad_nrrd_files_are_refused(tmp_path):
             (head + b"\ndata file: nowhere.raw", data, r"\.nhdr: cannot read .*nowhere.raw"),
             (head + b"\ndata file: a%02d.raw 1 9 1", data, "in separate files"),
             (head + b"\ndata file: LIST\na.raw", data, "in separate files"),
+            (head + b"\ndata file: LISTED.raw", data, r"cannot read .*LISTED.raw"),
             (head.replace(b"encoding", b"encoded"), data, "'encoding' is missing"),
             (b"NRRD0005", data, "truncated or damaged"),
             (head, gzip.compress(bytes(1 << 24)), "unpacks to more than its header states"),
