@@ -131,8 +131,7 @@ def fuse_sequence(
         # Frames may be large, and each one that waits takes memory.
         engine = Overlapping(ahead=1)
         done = run(frames, work, opened, stop=True, bar=bar, engine=engine, callback=callback)
-    aligned = common_motion(fuser) if fuser.config.align != "none" else ()
-    return replace(done, observed=work.corrected(), aligned=aligned)
+    return replace(done, observed=work.corrected(), aligned=common_motion(fuser))
 
 
 def _maps(uncertainty: Any, attribution: Any, samples: int) -> FilmMaps:

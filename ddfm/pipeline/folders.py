@@ -216,11 +216,9 @@ class _Run:
             fuser = fuser.load()
         fuser = self._aligned(fuser)
         summary = self._fused(fuser)
-        done = self._complete(summary.outcomes, summary.seconds)
-        if fuser.config.align != "once":
-            return done
         from ddfm.pipeline.rig import common_motion
 
+        done = self._complete(summary.outcomes, summary.seconds)
         return replace(done, aligned=common_motion(fuser))
 
     def _check(self) -> None:

@@ -31,9 +31,11 @@ def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]], number: int = 2)
 
 
 def common_motion(fuser: Fuser) -> list[str]:
-    """How the common transforms of a fuser move each source: a line for each."""
+    """How the transforms that a fuser has found for all move each source: a line for each."""
     transform = fuser.config.found_transform()
-    of_each = [transform, None] if isinstance(transform, Transform) else transform or [None]
+    if transform is None or fuser.config.align == "none":
+        return []
+    of_each = [transform, None] if isinstance(transform, Transform) else transform
     onto = of_each.index(None)
     return [
         f"source {k + 1}: aligned to source {onto + 1} by one transform for all ({motion_of(one)})"

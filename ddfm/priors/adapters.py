@@ -88,7 +88,8 @@ def from_callable(
     """
     own_name = getattr(function, "__name__", type(function).__name__)
     where = name or own_name
-    shape = () if isinstance(function, (UNet, ResidualUNet)) else ("channels", "multiple")
+    network = function if isinstance(function, (UNet, ResidualUNet)) else None
+    shape = () if network is not None else ("channels", "multiple")
     settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
     own = {key: settings[key] for key in shape if key in settings}
     missing = missing_diffusion(settings) + [key for key in shape[:1] if key not in settings]
@@ -97,8 +98,8 @@ def from_callable(
     )
     alphas_bar = alphas_bar_of(settings)
     times = network_times(settings, len(alphas_bar))
-    if isinstance(function, (UNet, ResidualUNet)):
-        return UNetPrior(function, alphas_bar, kind=settings["kind"], times=times, name=name or "")
+    if network is not None:
+        return UNetPrior(network, alphas_bar, kind=settings["kind"], times=times, name=name or "")
     timed = function if times is None else OwnTimes(function, times.float())
     prior = FunctionPrior(timed, alphas_bar, kind=settings["kind"], name=where, **own)
     return _at_rest(prior, function)

@@ -48,7 +48,7 @@ def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dic
 
     For a network that is recognised by its shapes, these include settings that shapes do not imply.
     """
-    if state.keys() >= OWN:
+    if _is_own(state):
         _refuse_settings_of_unet(settings, where)
         return dict(settings)
     _refuse_others(state, where)
@@ -113,7 +113,7 @@ def build(
     initialised for nothing, and those with the right dtype are not copied.
     """
     with torch.device("meta"):
-        network = _residual_unet(state, where) if state.keys() >= OWN else _unet(settings, where)
+        network = _residual_unet(state, where) if _is_own(state) else _unet(settings, where)
     expected = network.state_dict()
     for key, tensor in expected.items():
         if key not in state:
@@ -129,6 +129,10 @@ def build(
     weights = {key: state[key].detach().to(device=device, dtype=dtype) for key in expected}
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def _is_own(state: State) -> bool:
+    return state.keys() >= OWN
 
 
 def _unet(settings: Mapping[str, Any], where: str) -> UNet:

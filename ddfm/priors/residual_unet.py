@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddfm.numerics.exporting import exporting
-from ddfm.priors.unet import channels_last, timestep_embedding, zero
+from ddfm.priors.unet import channels_last, from_finest, timestep_embedding, zero
 
 __all__ = ["ResidualUNet", "ResidualUNetConfig"]
 
@@ -80,8 +80,7 @@ class ResidualUNet(nn.Module):
         Scales finer than 1 / `finest` of the image are left out, and not computed.
         """
         sizes = [2 ** (level + 1) for level in range(len(self.config.widths))]
-        count = max(1, sum(size >= finest for size in sizes))
-        return list(islice(self._scales(self.stem(channels_last(x)), t), count))[::-1]
+        return from_finest(self._scales(self.stem(channels_last(x)), t), sizes, finest)
 
     def _scales(self, full: Tensor, t: Tensor) -> Iterator[Tensor]:
         """The decoder's last feature maps of every scale, coarsest first."""

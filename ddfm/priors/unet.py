@@ -10,7 +10,7 @@ and unfolds them after the last, `norm_groups` sets the number of groups of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, cast
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["UNet", "UNetConfig", "channels_last", "timestep_embedding", "zero"]
+__all__ = ["UNet", "UNetConfig", "channels_last", "from_finest", "timestep_embedding", "zero"]
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,7 @@ class UNet(nn.Module):
         Scales finer than 1 / `finest` of the image are left out, and not computed.
         """
         sizes = [self.config.patch * 2**level for level in range(len(self.config.channel_mult))]
-        count = max(1, sum(size >= finest for size in sizes))
-        return list(islice(self._scales(x, t), count))[::-1]
+        return from_finest(self._scales(x, t), sizes, finest)
 
     def _scales(self, x: Tensor, t: Tensor) -> Iterator[Tensor]:
         """The decoder's last feature maps of every scale, coarsest first."""
@@ -171,6 +170,15 @@ class Stage(nn.Sequential):
         for layer in self:
             x = _apply(layer, x, emb)
         return x
+
+
+def from_finest(scales: Iterator[Tensor], sizes: Sequence[int], finest: int) -> list[Tensor]:
+    """The maps that `scales` yields, finest first, without those finer than 1 / `finest`.
+
+    The coarsest is there in any case; those that are left out are not computed.
+    """
+    count = max(1, sum(size >= finest for size in sizes))
+    return list(islice(scales, count))[::-1]
 
 
 def zero(layer: nn.Module) -> None:
