@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import torch
@@ -49,13 +50,14 @@ def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dic
     For a network that is recognised by its shapes, these include settings that shapes do not imply.
     """
     if _is_own(state):
-        _refuse_settings_of_unet(settings, where)
-        return dict(settings)
-    _refuse_others(state, where)
-    shape = _from_shapes(state, settings, where)
+        shape = _own_from_shapes(state, where)
+        _refuse_settings_of_unet(shape, settings, where)
+    else:
+        _refuse_others(state, where)
+        shape = _from_shapes(state, settings, where)
     known: dict[str, Any] = {}
     for layout, facts in KNOWN:
-        if all(shape[key] == value for key, value in layout.items()):
+        if layout.items() <= shape.items():
             known = facts
     _refuse_contradiction(shape, settings, where)
     return overlaid(known, settings) | shape
@@ -64,26 +66,26 @@ def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dic
 def _refuse_contradiction(
     shape: Mapping[str, Any], settings: Mapping[str, Any], where: str
 ) -> None:
-    levels = len(shape["channel_mult"])
-
-    def meaning(key: str, value: Any) -> Any:
-        """A form of the value that is equal for values that give the same network."""
-        if key == "channel_mult":
-            return [int(mult * shape["model_channels"]) for mult in value]
-        if key == "attention":
-            return {factor for factor in value if factor in [2**level for level in range(levels)]}
-        if key == "conv_resample" and shape["resblock_updown"]:
-            return None
-        if key in ("conv_resample", "resblock_updown") and levels == 1:
-            return None
-        return value
-
     for key, value in shape.items():
-        if key in settings and meaning(key, settings[key]) != meaning(key, value):
+        if key in settings and _meaning(key, settings[key], shape) != _meaning(key, value, shape):
             raise InputError(
                 f"{where} is for another network: its weights have {key}={value}, "
                 f"not {key}={settings[key]}"
             )
+
+
+def _meaning(key: str, value: Any, shape: Mapping[str, Any]) -> Any:
+    """A form of the value of a setting that is equal for values that give the same network."""
+    levels = len(shape.get("channel_mult", ()))
+    if key == "channel_mult":
+        return [int(mult * shape["model_channels"]) for mult in value]
+    if key == "attention":
+        return {factor for factor in value if factor in [2**level for level in range(levels)]}
+    if key == "conv_resample" and shape["resblock_updown"]:
+        return None
+    if key in ("conv_resample", "resblock_updown") and levels == 1:
+        return None
+    return list(value) if isinstance(value, tuple) else value
 
 
 def missing_network(settings: Mapping[str, Any]) -> list[str]:
@@ -113,7 +115,7 @@ def build(
     initialised for nothing, and those with the right dtype are not copied.
     """
     with torch.device("meta"):
-        network = _residual_unet(state, where) if _is_own(state) else _unet(settings, where)
+        network = _residual_unet(settings) if _is_own(state) else _unet(settings, where)
     expected = network.state_dict()
     for key, tensor in expected.items():
         if key not in state:
@@ -149,29 +151,9 @@ def _unet(settings: Mapping[str, Any], where: str) -> UNet:
         ) from None
 
 
-def _residual_unet(state: State, where: str) -> ResidualUNet:
-    stem, channels = _shape(state, "stem.weight", 4, where)[:2]
-    if channels not in (1, 3):
-        raise InputError(f"{where} takes {channels} channels where a prior has 1 or 3")
-    blocks = [re.fullmatch(r"encoder\.(\d{1,2})\.(\d{1,2})\.first\.weight", key) for key in state]
-    found = {(int(block[1]), int(block[2])) for block in blocks if block}
-    levels = range(1 + max((level for level, _ in found), default=-1))
-    if not 0 < len(levels) <= DEEPEST:
-        raise InputError(f"{where} is not a network of 1 to {DEEPEST} levels, but of {len(levels)}")
-    config = ResidualUNetConfig(
-        in_channels=channels,
-        stem=stem,
-        widths=tuple(_shape(state, f"encoder.{k}.0.first.weight", 4, where)[0] for k in levels),
-        depths=tuple(sum(level == k for level, _ in found) for k in levels),
-        embed=_shape(state, "time_embed.0.weight", 2, where)[0],
-    )
-    return ResidualUNet(config)
-
-
-def _refuse_settings_of_unet(settings: Mapping[str, Any], where: str) -> None:
-    others = [key for key in settings if key in NETWORK]
-    if others:
-        raise InputError(f"{where} holds a ResidualUNet, which has no setting {others[0]}")
+def _residual_unet(settings: Mapping[str, Any]) -> ResidualUNet:
+    names = [field.name for field in fields(ResidualUNetConfig)]
+    return ResidualUNet(ResidualUNetConfig(**{name: settings[name] for name in names}))
 
 
 def _check_heads(config: UNetConfig, where: str) -> None:
@@ -233,6 +215,33 @@ def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[
         "conv_resample": not levels.by_mean,
         "mid_attention": "middle_block.1.qkv.weight" in state,
     }
+
+
+def _own_from_shapes(state: State, where: str) -> dict[str, Any]:
+    """The settings of a ResidualUNet, all of which the shapes in its state dict imply."""
+    stem, channels = _shape(state, "stem.weight", 4, where)[:2]
+    if channels not in (1, 3):
+        raise InputError(f"{where} takes {channels} channels where a prior has 1 or 3")
+    blocks = [re.fullmatch(r"encoder\.(\d{1,2})\.(\d{1,2})\.first\.weight", key) for key in state]
+    found = {(int(block[1]), int(block[2])) for block in blocks if block}
+    levels = range(1 + max((level for level, _ in found), default=-1))
+    if not 0 < len(levels) <= DEEPEST:
+        raise InputError(f"{where} is not a network of 1 to {DEEPEST} levels, but of {len(levels)}")
+    return {
+        "in_channels": channels,
+        "stem": stem,
+        "widths": tuple(_shape(state, f"encoder.{k}.0.first.weight", 4, where)[0] for k in levels),
+        "depths": tuple(sum(level == k for level, _ in found) for k in levels),
+        "embed": _shape(state, "time_embed.0.weight", 2, where)[0],
+    }
+
+
+def _refuse_settings_of_unet(
+    shape: Mapping[str, Any], settings: Mapping[str, Any], where: str
+) -> None:
+    others = [key for key in settings if key in NETWORK and key not in shape]
+    if others:
+        raise InputError(f"{where} holds a ResidualUNet, which has no setting {others[0]}")
 
 
 class _Levels(NamedTuple):

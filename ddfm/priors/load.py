@@ -151,7 +151,8 @@ def load_checkpoint(
     refuse_missing(missing, where, _remedy(path))
     network = build(state, settings, where, device, dtype)
     alphas_bar = alphas_bar_of(settings)
-    extras = {key: value for key, value in settings.items() if key not in SETTINGS}
+    architecture = network.config.to_dict()
+    extras = {key: settings[key] for key in settings if key not in {*SETTINGS, *architecture}}
     info = extras | {
         "source": where,
         "sha256": sha256_of(path),
@@ -159,7 +160,7 @@ def load_checkpoint(
         "T": len(alphas_bar),
         "schedule": settings.get("schedule", "given"),
         "parameters": sum(weight.numel() for weight in network.parameters()),
-        "config": network.config.to_dict(),
+        "config": architecture,
     }
     return UNetPrior(
         network,

@@ -78,9 +78,7 @@ class UNetPrior(FunctionPrior):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         T = len(self.alphas_bar)
-        # The weights of a ResidualUNet imply its architecture.
-        shape = self.network.config.to_dict() if isinstance(self.network, UNet) else {}
-        settings = shape | {
+        settings = self.network.config.to_dict() | {
             "kind": self.kind,
             "alphas_bar": self.alphas_bar,
             "T": T,

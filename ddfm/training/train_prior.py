@@ -228,9 +228,8 @@ class PriorRun(TrainingRun):
     def write_weights(self) -> None:
         """Writes the averaged network in half precision, with all that `load_prior` needs."""
         s = self.settings
-        # The weights of a ResidualUNet imply its architecture.
-        unet = {"network": s.network.to_dict()} if isinstance(s.network, UNetConfig) else {}
-        about = unet | {
+        about = {
+            "network": s.network.to_dict(),
             "kind": s.kind,
             "schedule": "linear",
             "timesteps": len(self.alphas_bar),

@@ -88,6 +88,14 @@ def test_settings_of_other_networks_are_refused(tmp_path, network):
         load_prior(path, num_heads=4)
 
 
+def test_settings_may_repeat_what_the_weights_imply(tmp_path, network):
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(path, network.state_dict(), DIFFUSION | {"config": network.config.to_dict()})
+    assert load_prior(path, in_channels=1).info["config"] == network.config.to_dict()
+    with pytest.raises(DdfmError, match="its weights have in_channels=1, not in_channels=3"):
+        load_prior(path, in_channels=3)
+
+
 def test_the_network_is_the_same_in_training_where_silu_is_that_of_pytorch():
     network, x, t = stirred(SMALL), torch.randn(2, 1, 16, 24), torch.tensor([10, 700])
     with torch.no_grad():
