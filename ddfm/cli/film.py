@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["film", "fuse_film"]
 
 # Options that are keywords of `fuse_sequence` by the same names.
-_OF_FILMS = ("range_a", "range_b", "celsius", "pattern", "rate", "warm", "audio", "verify")
+_OF_FILMS = (
+    *("range_a", "range_b", "celsius", "pattern", "rate", "delay", "warm", "audio", "verify"),
+)
 
 
 @click.command(cls=RangeCommand, short_help="Fuse two registered films.")
@@ -58,7 +60,14 @@ _OF_FILMS = ("range_a", "range_b", "celsius", "pattern", "rate", "warm", "audio"
 @click.option(
     "--rate",
     type=float,
-    help="Frames per second of the result.  [default: those of the sources; 25 for folders]",
+    help="Frames per second of the result.  [default: those of the faster video; 25 for folders]",
+)
+@click.option(
+    "--delay",
+    type=float,
+    default=0.0,
+    metavar="SECONDS",
+    help="Videos: how much later than A B begins; negative if A begins later.  [default: 0]",
 )
 @click.option(
     "--no-temporal-denoising",
@@ -119,6 +128,7 @@ def film(
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
+      ddfm film infrared.mp4 phone.mov -o fused.mp4 --delay 2.4
       ddfm film flir/ photos/ -o fused.mp4 --celsius 15 40
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --shard 3/8
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --attribution map.mp4
@@ -157,7 +167,7 @@ def fuse_film(
     from ddfm.video.sound import sound_of
 
     check_no_source(output)
-    check_film(output, how.get("rate"))
+    check_film(output, how.get("rate"), a.is_dir())
     sound_of(a, b, how.get("audio", "auto"))  # refuses sound that is not there
     check_transform_output(config, save_transform)
 

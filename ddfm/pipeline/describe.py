@@ -221,8 +221,8 @@ def _video_at(path: Path) -> dict[str, Any]:
     "sound" is None, or has the codec, the sampling rate and the number of channels.
     """
     reader = VideoReader(path)
-    with closing(iter(reader)) as frames:
-        picture = next(frames, None)
+    with closing(reader.stamped()) as frames:
+        _, picture = next(frames, (None, None))
     if picture is None:
         raise InputError(f"{path} has no frame that can be read")
     with explained(str(path)), open_whole(path) as film:

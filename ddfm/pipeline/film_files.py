@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count as counting
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ddfm.arguments import a_number
+from ddfm.arguments import a_number, number
 from ddfm.errors import DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs, natural
 from ddfm.pipeline.film_maps import FilmMaps
@@ -31,14 +30,15 @@ from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video, comment
 from ddfm.video.formats import WRITTEN
 from ddfm.video.sound import complete
+from ddfm.video.timing import at_rate, in_seconds, timing_of
 
 if TYPE_CHECKING:
     from ddfm.result import Fusion
 
 __all__ = ["Film", "check_film", "check_rate", "open_film", "writing"]
 
-
-SAME = 1e-4  # relative difference of equal rates: one frame in six minutes
+SAME = 1e-3  # relative difference of rates that are called equal
+LATEST = 86_400  # seconds; a day
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,23 @@ class Film:
 
     Attributes:
         frames: in order; each is given a pair of paths or of pictures, one from each film.
-        rate: frames per second.
-        count: the approximate number of frames, if known.
+        rate: frames per second of the result.
+        count: the number of frames.
         outputs: the names of all results, if known.
         files: the files that each of the two films is read from.
         part: the frames that this process fuses while others fuse the rest; None is all frames.
+        skipped: the seconds of each video that precede the first frame of the result.
+        notes: how the timing of the two differs, for the user.
     """
 
     frames: Iterable[Item]
     rate: float
-    count: int | None
+    count: int
     outputs: frozenset[str] | None = None
     files: tuple[Sequence[Path], Sequence[Path]] = ((), ())
     part: Part | None = None
+    skipped: tuple[float, float] = (0.0, 0.0)
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def digests(self) -> list[str]:
@@ -67,27 +71,48 @@ class Film:
         return list(map(sha256_of_all, self.files))
 
 
-def open_film(a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None) -> Film:
-    """The frames of two folders, paired by name, or of two videos, paired in order."""
+def open_film(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    pattern: str | None = None,
+    rate: float | None = None,
+    delay: float = 0.0,
+) -> Film:
+    """The frames of two folders, paired by name, or of two videos, paired in time.
+
+    Args:
+        a, b: the films.
+        pattern: how the frames of folders are named.
+        rate: frames per second of the result; None is that of the faster video, or `RATE`.
+        delay: how many seconds later than video A video B begins.
+    """
     a, b = Path(a), Path(b)
+    delay = number("the delay", delay, -LATEST, LATEST)
     if a.is_dir() != b.is_dir():
         folder, other = (a, b) if a.is_dir() else (b, a)
         raise InputError(f"{folder} is a folder and {other} is not; give two folders or two videos")
     if a.is_dir():
-        return _folders(a, b, pattern)
+        if delay:
+            raise InputError(
+                "a delay (--delay) is for videos; frames of folders are paired by name"
+            )
+        return _folders(a, b, pattern, RATE if rate is None else rate)
     if pattern is not None:
         raise InputError(
             "a pattern is for pairing the frames of two folders; leave it out for videos"
         )
-    return _videos(a, b)
+    return _videos(a, b, rate, delay)
 
 
-def check_film(out: str | os.PathLike[str], rate: float | None = None) -> None:
+def check_film(
+    out: str | os.PathLike[str], rate: float | None = None, folders: bool = False
+) -> None:
     """Raise, before any work is done, the errors that `writing` would raise about these.
 
     Args:
         out: the video, or the folder of frames.
         rate: the frame rate that the caller gave.
+        folders: whether the sources are folders of frames.
     """
     out = Path(out)
     if rate is not None:
@@ -104,7 +129,7 @@ def check_film(out: str | os.PathLike[str], rate: float | None = None) -> None:
     elif out.is_dir() and not (out / NAME).exists():
         for path in out.iterdir():
             _check_in_film(path, known=False)
-    if rate is not None and not suffix:
+    if rate is not None and folders and not suffix:
         raise InputError(
             f"{out} becomes a folder of frames, which has no frame rate; leave out --rate"
         )
@@ -123,7 +148,6 @@ def writing(
     out: str | os.PathLike[str],
     film: Film,
     settings: Entry,
-    rate: float | None = None,
     *,
     resume: bool = True,
     verify: bool = False,
@@ -137,7 +161,6 @@ def writing(
         out: the video, or the folder of frames.
         film: the sources.
         settings: what the frames depend on, except the sources.
-        rate: frames per second; None is that of the sources.
         resume: whether existing frames are kept.
         verify: see `FolderSink`.
         record: how it was made, for the comment of a video; frames in files have their own. It is
@@ -150,12 +173,11 @@ def writing(
         note = film.part.note(settings, film.digests)
         out, record = film.part.path(out), _with_note(note, record)
     maps = FilmMaps() if maps is None else maps
-    check_film(out, rate)
+    check_film(out)
     maps.check(out)
-    rate = film.rate if rate is None else rate
-    check_rate(rate)
+    check_rate(film.rate)
     if out.suffix:
-        sink = _writing_video(out, film, rate, record, maps, sound)
+        sink = _writing_video(out, film, record, maps, sound)
     else:
         sink = _writing_frames(out, film, settings, resume, verify, sound)
     with sink as opened:
@@ -171,7 +193,6 @@ def _with_note(note: str, record: Callable[[], str] | None) -> Callable[[], str]
 def _writing_video(
     out: Path,
     film: Film,
-    rate: float,
     record: Callable[[], str] | None,
     maps: FilmMaps,
     sound: Path | None,
@@ -179,16 +200,14 @@ def _writing_video(
     before = None if record is None else record()
     with atomic_path(out) as temporary:
         with (
-            VideoWriter(temporary, out, rate, before) as video,
-            maps.writing(rate, before) as beside,
+            VideoWriter(temporary, out, film.rate, before) as video,
+            maps.writing(film.rate, before) as beside,
         ):
             yield _VideoSink(out, video, beside)
             video.finish()
         after = None if record is None else record()
-        if sound is not None and not _keeps_time(sound, film.rate, rate):
-            sound = None
         if sound is not None or after != before:
-            _complete(temporary, out, after, sound)
+            _complete(temporary, out, after, sound, film)
 
 
 @contextmanager
@@ -204,23 +223,23 @@ def _writing_frames(
     there = list(out.iterdir()) if out.is_dir() else []  # before other shards add to it
     with Manifest(out, shard) as manifest:
         _check_other_films(manifest, there, film.outputs)
-        yield _FramesSink(manifest, settings, resume, verify)
+        sink = _FramesSink(manifest, settings, resume, verify)
+        yield sink
+        left = sorted(n for n in manifest.entries if n not in sink.names and (out / n).exists())
+    if left and film.part is None:
+        _say(f"{out} still holds {left[0]} to {left[-1]} of an earlier run, not of this film")
 
 
-def _complete(temporary: Path, out: Path, record: str | None, sound: Path | None) -> None:
-    kind = complete(temporary, out, comment(record), sound)
+def _complete(
+    temporary: Path, out: Path, record: str | None, sound: Path | None, film: Film
+) -> None:
+    skip = film.skipped[sound is not None and sound in film.files[1]]
+    kind = complete(temporary, out, comment(record), sound, skip)
     if kind is not None:
         _say(
             f"{out}: {out.suffix} cannot hold the sound of {sound} ({kind}), so it is left out; "
             "try .mkv"
         )
-
-
-def _keeps_time(sound: Path, rate: float, wanted: float) -> bool:
-    if abs(rate - wanted) <= SAME * rate:
-        return True
-    _say(f"the sound of {sound} is left out, since that video runs at {rate:g} frames per second")
-    return False
 
 
 def _say(word: str) -> None:
@@ -249,8 +268,10 @@ class _FramesSink(FolderSink):
     def __init__(self, manifest: Manifest, settings: Entry, resume: bool, verify: bool) -> None:
         super().__init__(manifest, [settings], _save, verify)
         self.unbroken = resume  # whether all frames so far were kept
+        self.names: set[str] = set()  # of the frames so far
 
     def known(self, item: Item) -> Entry | None:
+        self.names.add(item.output)
         entry = super().known(item) if self.unbroken else None
         self.unbroken = (
             entry is not None and "task" in entry and isinstance(entry.get("chosen"), dict)
@@ -279,7 +300,7 @@ def _check_in_film(path: Path, known: bool) -> None:
         )
 
 
-def _folders(a: Path, b: Path, pattern: str | None) -> Film:
+def _folders(a: Path, b: Path, pattern: str | None, rate: float) -> Film:
     pairing = find_pairs(a, b, pattern=pattern)
     left = [*sum(pairing.ambiguous.values(), []), *pairing.unpaired]
     if left or not pairing.pairs:
@@ -292,37 +313,40 @@ def _folders(a: Path, b: Path, pattern: str | None) -> Film:
     pairs = sorted(pairing.pairs, key=lambda pair: natural(pair.name))
     frames = [Item(f"{p.name}.png", [KnownFile(path) for path in p.files], p.files) for p in pairs]
     files = [pair.files[0] for pair in pairs], [pair.files[1] for pair in pairs]
-    return Film(frames, RATE, len(frames), frozenset(frame.output for frame in frames), files)
+    return Film(frames, rate, len(frames), frozenset(frame.output for frame in frames), files)
 
 
-def _videos(a: Path, b: Path) -> Film:
-    films = VideoReader(a), VideoReader(b)
-    rates = [film.rate for film in films]
-    if abs(rates[0] - rates[1]) > 0.01 * max(rates):
-        raise InputError(
-            f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; "
-            "convert them to the same rate first"
-        )
-    if abs(rates[0] - rates[1]) > SAME * max(rates):
-        _say(
-            f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; frames are paired by "
-            "their numbers, at the rate of the first"
-        )
-    counts = [film.count for film in films if film.count]
+def _videos(a: Path, b: Path, rate: float | None, delay: float) -> Film:
+    paths, skipped = (a, b), (max(delay, 0.0), max(-delay, 0.0))
+    timings = [timing_of(path) for path in paths]
+    rates = [timing.rate for timing in timings]
+    left = [timing.seconds - skip for timing, skip in zip(timings, skipped, strict=True)]
+    for path, seconds in zip(paths, left, strict=True):
+        if seconds <= 0:
+            raise InputError(f"{path} ends before the other video begins; check --delay")
+    rate = max(rates) if rate is None else rate
+    films = (
+        at_rate(in_seconds(VideoReader(path).stamped(), own), own, rate, skip)
+        for path, own, skip in zip(paths, rates, skipped, strict=True)
+    )
     sources = KnownFile(a), KnownFile(b)  # shared by all frames: reading a video takes long
-    pairs = _as_long_as_both(films)
-    frames = (Item(f"{k:06d}.png", sources, (first, second)) for k, first, second in pairs)
-    return Film(frames, rates[0], min(counts, default=None), files=([a], [b]))
+    pairs = zip(*films, strict=False)  # until one film ends
+    frames = (Item(f"{k:06d}.png", sources, pair) for k, pair in enumerate(pairs, 1))
+    count = min(timing.count(rate, skip) for timing, skip in zip(timings, skipped, strict=True))
+    notes = tuple(_differences(paths, rates, left))
+    return Film(frames, rate, count, None, ([a], [b]), None, skipped, notes)
 
 
-def _as_long_as_both(films: tuple[VideoReader, VideoReader]) -> Iterator[tuple[int, Any, Any]]:
-    """Numbered pairs of frames, until one film ends; stopped by hand, cameras end differently."""
-    first, second = map(iter, films)
-    for number in counting(1):
-        pair = next(first, None), next(second, None)
-        if None in pair:
-            if pair != (None, None):
-                longer, shorter = films if pair[1] is None else films[::-1]
-                _say(f"{longer.path} continues after frame {number - 1}, where {shorter.path} ends")
-            return
-        yield number, *pair
+def _differences(
+    paths: Sequence[Path], rates: Sequence[float], left: Sequence[float]
+) -> Iterator[str]:
+    """How the videos differ in their rates and in the seconds that are left of them."""
+    slow, fast = sorted(range(2), key=lambda k: rates[k])
+    if rates[fast] > (1 + SAME) * rates[slow]:
+        yield (
+            f"{paths[fast]} has {rates[fast]:.4g} frames per second and {paths[slow]} "
+            f"{rates[slow]:.4g}; frames are paired by their times"
+        )
+    short, long = sorted(range(2), key=lambda k: left[k])
+    if left[long] - left[short] > 0.9 / rates[slow]:
+        yield f"{paths[long]} continues after {left[short]:.4g} s, where {paths[short]} ends"

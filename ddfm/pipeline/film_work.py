@@ -46,6 +46,7 @@ class FilmWork:
         warm: bool,
         asked: Mapping[str, Any] | None = None,
         reading: Mapping[str, Any] | None = None,
+        timing: Mapping[str, Any] | None = None,
     ) -> None:
         if warm and not fuser.has_warm_start:
             raise InputError(
@@ -53,7 +54,8 @@ class FilmWork:
                 "(--start)"
             )
         self.reading = {} if reading is None else dict(reading)
-        self.of_film = {"temporal_denoising": temporal_denoising, "warm": warm} | self.reading
+        given = {k: v for k, v in (timing or {}).items() if v is not None} | self.reading
+        self.of_film = {"temporal_denoising": temporal_denoising, "warm": warm} | given
         self.settings: Entry = fuser.settings(fuser.config.usual_task) | self.of_film
         self.settings["task"] = fuser.config.task
         self.fuser, self.given = _as_large_as_they_are(fuser), dict(fuser.config.options)

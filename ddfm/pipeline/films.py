@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,6 @@ from ddfm.registration.pictures import SAMPLE
 from ddfm.result import Fusion
 from ddfm.storage.manifest import Shard
 from ddfm.storage.outputs import keep_sources
-from ddfm.video.join import count_frames
 from ddfm.video.sound import sound_of
 
 __all__ = ["fuse_frames", "fuse_sequence"]
@@ -48,6 +48,7 @@ def fuse_sequence(
     *,
     pattern: str | None = None,
     rate: float | None = None,
+    delay: float = 0.0,
     temporal_denoising: bool = True,
     warm: bool = False,
     audio: str = "auto",
@@ -71,7 +72,8 @@ def fuse_sequence(
             interrupted run is resumed.
         fuser: None is `Fuser()`.
         pattern: how frames are named in both folders, such as "ir_{}.png:vis_{}.png".
-        rate: frames per second of the result; None is that of the sources, or 25 for folders.
+        rate: frames per second of the result; None is that of the faster video, or 25 for folders.
+        delay: how many seconds later than video A video B begins; negative if A does.
         temporal_denoising, warm: as for `fuse_frames`.
         audio: whose sound is kept: "a", "b", "none", or "auto", that of the video that has any.
         range_a, range_b: the values that are black and white in all frames of each film, as
@@ -93,14 +95,18 @@ def fuse_sequence(
     """
     maps = _maps(uncertainty, attribution, samples)
     keep_sources([out, *maps.files], [a, b])
-    check_film(out, rate)
+    check_film(out, rate, Path(a).is_dir())
     sound = sound_of(Path(a), Path(b), audio)
     reading = _reading(range_a, range_b, celsius)
-    fuser = _aligned(Fuser() if fuser is None else fuser, a, b, pattern)
+    open_it = partial(open_film, a, b, pattern, rate, delay)
+    fuser = _aligned(Fuser() if fuser is None else fuser, open_it)
     if save_transform is not None:
         fuser.save_transform(save_transform)
-    film = open_film(a, b, pattern)
-    work = FilmWork(fuser, temporal_denoising, warm, maps.asked, reading)
+    film = open_it()
+    for note in film.notes:
+        warnings.warn(note, DdfmWarning, stacklevel=3)
+    timing = {"rate": rate, "delay": delay or None}
+    work = FilmWork(fuser, temporal_denoising, warm, maps.asked, reading, timing)
     if shard is not None:
         if warm or maps.files:
             raise InputError(
@@ -108,16 +114,15 @@ def fuse_sequence(
             )
         _warn_of_lost(sound)
         sound = None
-        part = Part(shard, _exact_count(film, a, b))
+        part = Part(shard, film.count)
         film = replace(film, part=part, count=part.end - part.begin)
         work.settings |= part.frames
-    of_film = work.of_film | {"rate": rate, "audio": None if audio == "auto" else audio}
+    of_film = work.of_film | {"audio": None if audio == "auto" else audio}
     has_record = Path(out).suffix and not fuser.config.strip
     sink = writing(
         out,
         film,
         work.settings,
-        rate,
         resume=not warm,  # kept frames are rounded, unlike the results that --warm starts from
         verify=verify,
         record=_record(fuser, film, (a, b), of_film, work) if has_record else None,
@@ -146,13 +151,6 @@ def _reading(range_a: Any, range_b: Any, celsius: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _exact_count(film: Film, a: str | os.PathLike[str], b: str | os.PathLike[str]) -> int:
-    """The exact number of frames; the number in the header of a video is an estimate."""
-    if film.outputs is not None:
-        return len(film.outputs)
-    return min(count_frames(Path(a)), count_frames(Path(b)))
-
-
 def _warn_of_lost(sound: Path | None) -> None:
     """Warns if a part of a film loses the sound that the whole film would have."""
     if sound is not None:
@@ -175,13 +173,11 @@ def _record(
     return lambda: replace(record, observed=work.corrected()).text
 
 
-def _aligned(
-    fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None
-) -> Fuser:
+def _aligned(fuser: Fuser, open_it: Callable[[], Film]) -> Fuser:
     """A fuser with one transform for all frames: transforms found for each frame would jitter."""
     if fuser.config.align == "none" or fuser.config.transform is not None:
         return fuser
-    first = islice(open_film(a, b, pattern).frames, SAMPLE)
+    first = islice(open_it().frames, SAMPLE)
     return aligned_once(fuser, (frame.given for frame in first))
 
 

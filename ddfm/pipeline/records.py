@@ -21,7 +21,7 @@ from ddfm.volumes.files import is_volume
 __all__ = ["read_record"]
 
 OF_FILM = ("temporal_denoising", "warm")  # settings of a film that a `Fuser` does not have
-READING = ("range_a", "range_b", "celsius")  # further ones, if they were given
+GIVEN = ("range_a", "range_b", "celsius", "rate", "delay")  # further ones, if they were given
 
 
 @by_annotation
@@ -55,8 +55,8 @@ def _of_frames(folder: Path) -> Record | None:
     settings = entries[0].get("settings") if entries else None
     if not isinstance(settings, dict) or not settings.keys() >= {"ddfm", *OF_FILM}:
         return None
-    of_film = {name: settings[name] for name in (*OF_FILM, *READING) if name in settings}
-    of_fuser = {k: v for k, v in settings.items() if k not in (*OF_FILM, *READING, "frames")}
+    of_film = {name: settings[name] for name in (*OF_FILM, *GIVEN) if name in settings}
+    of_fuser = {k: v for k, v in settings.items() if k not in (*OF_FILM, *GIVEN, "frames")}
     try:
         files = zip(*(entry["sources"] for entry in entries), strict=True)
         sources = [_all_of_one(list(of_one)) for of_one in files]

@@ -76,7 +76,11 @@ class VideoReader:
             self.count = self.stream.frames or round(seconds * self.rate) or None
             ask_pixels(self.stream.width, self.stream.height, str(path))
 
-    def __iter__(self) -> Generator[Picture, None, None]:
+    def __iter__(self) -> Iterator[Picture]:
+        return (picture for _, picture in self.stamped())
+
+    def stamped(self) -> Generator[tuple[float | None, Picture], None, None]:
+        """The frames with their time stamps in seconds, as far as these are known."""
         with self.container:
             frames = self.container.decode(self.stream)
             for number in counting(1):
@@ -85,7 +89,7 @@ class VideoReader:
                     if frame is None:
                         return
                     picture = from_array(self._array(frame), f"{self.path} frame {number}")
-                yield picture
+                yield frame.time, picture
 
     def _next(self, frames: Iterator[Any], number: int) -> Any:
         try:

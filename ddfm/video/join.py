@@ -11,16 +11,7 @@ from ddfm.errors import InputError
 from ddfm.storage.atomic import atomic_path
 from ddfm.video.files import comment, new_video, open_whole, stream_like, writing_explained
 
-__all__ = ["count_frames", "join_videos"]
-
-
-def count_frames(path: Path) -> int:
-    """Count the frames of a video without decoding them.
-
-    The number in the header is only an estimate in some formats.
-    """
-    with open_whole(path) as film:
-        return sum(1 for _ in _packets(film))
+__all__ = ["join_videos"]
 
 
 def join_videos(parts: Sequence[Path], out: Path, record: str | None = None) -> int:

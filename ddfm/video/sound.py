@@ -42,7 +42,9 @@ def sound_of(a: Path, b: Path, audio: str) -> Path | None:
     return next((path for path in (b, a) if _has_sound(path)), None)
 
 
-def complete(video: Path, path: Path, comment: str, source: Path | None) -> str | None:
+def complete(
+    video: Path, path: Path, comment: str, source: Path | None, skip: float = 0.0
+) -> str | None:
     """Replace the comment of a silent video, and add the sound of a source to it.
 
     The sound ends where the pictures end.
@@ -52,6 +54,7 @@ def complete(video: Path, path: Path, comment: str, source: Path | None) -> str 
         path: the final path of the video, for messages.
         comment: the text in its metadata.
         source: the video with sound; None adds none.
+        skip: the seconds of the source that precede the first picture of the result.
 
     Returns:
         None, or the codec of the sound if the format cannot hold it, so that it is left out.
@@ -72,7 +75,7 @@ def complete(video: Path, path: Path, comment: str, source: Path | None) -> str 
                     if kind in out.supported_codecs:
                         length = float(silent.duration or 0) / 1e6
                         copied = out.add_stream_from_template(track)
-                        streams.append(_sounds(given, track, copied, length))
+                        streams.append(_sounds(given, track, copied, skip, length))
                     else:
                         lacking = kind
                 for _, packet in merge(*streams, key=lambda timed: timed[0]):
@@ -92,10 +95,12 @@ def _pictures(film: Any, stream: Any) -> Iterator[tuple[float, Any]]:
             yield time, packet
 
 
-def _sounds(film: Any, track: Any, stream: Any, length: float) -> Iterator[tuple[float, Any]]:
-    """Packets of sound, from the time of the film's first picture, with which the result begins."""
+def _sounds(
+    film: Any, track: Any, stream: Any, skip: float, length: float
+) -> Iterator[tuple[float, Any]]:
+    """Packets of sound, from the time of the film's picture with which the result begins."""
     seen = film.streams.video[0]
-    first = float((seen.start_time or 0) * seen.time_base)
+    first = float((seen.start_time or 0) * seen.time_base) + skip
     late = round(first / track.time_base)
     for packet in film.demux(track):
         if packet.pts is None or packet.dts is None:

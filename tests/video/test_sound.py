@@ -30,8 +30,11 @@ def fuser() -> ddfm.Fuser:
     return ddfm.Fuser("gaussian", steps=2, device="cpu")
 
 
-def film(path: Path, tone: float | None, frames=8, rate=8, sound_codec="pcm_s16le") -> Path:
-    """A film with a tone of a given frequency, half as long again as its pictures."""
+def film(path: Path, tone: float | None, frames=8, rate=8, sound_codec="pcm_s16le", then=0) -> Path:
+    """A film with a tone of a given frequency, half as long again as its pictures.
+
+    With `then`, the tone has that frequency from the middle of the pictures on.
+    """
     with av.open(str(path), "w") as out:
         pictures = out.add_stream("ffv1", rate=rate)
         pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "gray"
@@ -46,10 +49,14 @@ def film(path: Path, tone: float | None, frames=8, rate=8, sound_codec="pcm_s16l
         out.mux(pictures.encode(None))
         if sound is not None:
             count = int(1.5 * SAMPLES * frames / rate)
-            wave = 9000 * np.sin(2 * np.pi * tone * np.arange(count) / SAMPLES)
-            frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
-            frame.sample_rate, frame.pts = SAMPLES, 0
-            out.mux(sound.encode(frame))
+            time = np.arange(count) / SAMPLES
+            tones = np.where(time < frames / rate / 2, tone, then or tone)
+            wave = 9000 * np.sin(2 * np.pi * tones * time)
+            for begin in range(0, count, 1000):
+                some = wave[None, begin : begin + 1000].astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(some, "s16", "mono")
+                frame.sample_rate, frame.pts = SAMPLES, begin
+                out.mux(sound.encode(frame))
             out.mux(sound.encode(None))
     return path
 
@@ -121,8 +128,6 @@ def test_sound_that_is_left_out_causes_a_warning(tmp_path, fuser, films):
     with pytest.warns(DdfmWarning, match=".mp4 cannot hold the sound of .*pcm_alaw"):
         fuse_sequence(a, films[1], tmp_path / "a.mp4", fuser, audio="a", progress=False)
     assert heard(tmp_path / "a.mp4") is None
-    with pytest.warns(DdfmWarning, match="left out, since that video runs at 8 frames per second"):
-        fuse_sequence(*films, tmp_path / "c.mkv", fuser, rate=4, progress=False)
     with pytest.warns(DdfmWarning, match="left out, since the output is a folder"):
         fuse_sequence(*films, tmp_path / "frames", fuser, progress=False)
 
@@ -130,15 +135,27 @@ def test_sound_that_is_left_out_causes_a_warning(tmp_path, fuser, films):
 def test_films_that_do_not_match_exactly_cause_a_warning(tmp_path, fuser):
     a = film(tmp_path / "a.mkv", None, frames=6)
     b = film(tmp_path / "b.mkv", None, frames=8)
-    with pytest.warns(DdfmWarning, match=r"b\.mkv continues after frame 6, where .*a\.mkv ends"):
+    with pytest.warns(DdfmWarning, match=r"b\.mkv continues after 0\.75 s, where .*a\.mkv ends"):
         fuse_sequence(a, b, tmp_path / "out.mkv", fuser, progress=False)
-    slow = film(tmp_path / "slow.mkv", None, frames=6, rate=Fraction(8000, 1001))
-    with pytest.warns(DdfmWarning, match="has 8 frames per second and .*7.99201"):
+    slow = film(tmp_path / "slow.mkv", None, frames=6, rate=Fraction(15, 2))
+    with pytest.warns(DdfmWarning, match=r"a\.mkv has 8 frames per second and .*slow\.mkv 7\.5; "):
         fuse_sequence(a, slow, tmp_path / "out2.mkv", fuser, progress=False)
     same = film(tmp_path / "same.mkv", None, frames=6)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fuse_sequence(a, same, tmp_path / "out3.mkv", fuser, progress=False)
+
+
+@pytest.mark.parametrize(("delay", "tone"), [(0, 440), (2, 1000)])
+def test_the_sound_begins_with_the_pictures(tmp_path, fuser, delay, tone):
+    a = film(tmp_path / "a.mkv", 440, frames=32, then=1000)
+    b = film(tmp_path / "b.mkv", None, frames=16)
+    out = tmp_path / "out.mkv"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DdfmWarning)  # a continues without the delay
+        fuse_sequence(a, b, out, fuser, delay=delay, progress=False)
+    frequency, seconds = heard(out)
+    assert frequency == pytest.approx(tone, abs=8) and seconds == pytest.approx(2, abs=0.55)
 
 
 def test_the_command_keeps_the_sound(tmp_path, films):

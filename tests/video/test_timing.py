@@ -1,0 +1,160 @@
+"""Videos in time: frames that belong together although the rates of cameras differ or vary."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ddfm
+from command_line import ddfm_run, refused
+from ddfm.errors import DdfmError
+from ddfm.pipeline.film_files import open_film
+from ddfm.pipeline.films import fuse_sequence
+from ddfm.video.timing import Timing, at_rate, in_seconds, timing_of
+from film_files import write_film
+
+FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
+
+
+@pytest.mark.parametrize("own", [8, 9, 25, 30000 / 1001, 60])
+@pytest.mark.parametrize("rate", [5, 9, 25, 30, 50])
+@pytest.mark.parametrize("skip", [0, 0.31])
+def test_each_frame_is_the_nearest_in_time_until_the_film_ends(own, rate, skip):
+    frames = [(k / own, k) for k in range(40)]
+    chosen = list(at_rate(frames, own, rate, skip))
+    times = skip + np.arange(len(chosen)) / rate
+    distances = np.abs(np.arange(40) / own - times[:, None])
+    assert np.allclose(distances[range(len(chosen)), chosen], distances.min(axis=1), atol=1e-5)
+    assert len(chosen) == Timing(own, 40 / own).count(rate, skip)
+    assert 40 / own - 1 / rate < times[-1] + 0.51 / own and times[-1] < 40 / own
+
+
+@pytest.mark.parametrize("unit", [0.001, 1 / 90_000, 1 / 600])
+@pytest.mark.parametrize("rate", [9, 25, 30000 / 1001])
+def test_frames_at_a_constant_rate_are_all_used_once_however_times_are_rounded(unit, rate):
+    frames = [(round(k / rate / unit) * unit, k) for k in range(2000)]
+    assert list(at_rate(frames, rate, rate)) == list(range(2000))
+
+
+def test_no_frames_give_none():
+    assert list(at_rate([], 25, 25)) == []
+
+
+@pytest.mark.parametrize(
+    ("stamps", "seconds"),
+    [
+        ([5.0, 5.1, 5.3], [0, 0.1, 0.3]),
+        ([None, None, None], [0, 0.1, 0.2]),
+        ([0.0, 7200.0, 7200.1], [0, 0.1, 0.2]),  # recordings that were joined
+        ([3.0, 3.1, 0.0, 0.2], [0, 0.1, 0.2, 0.4]),
+        ([2.0, 2.0, 2.2], [0, 0.1, 0.3]),
+    ],
+)
+def test_damaged_time_stamps_count_as_one_frame(stamps, seconds):
+    timed = list(in_seconds(zip(stamps, count()), rate=10))
+    assert [time for time, _ in timed] == pytest.approx(seconds)
+    assert [frame for _, frame in timed] == list(range(len(stamps)))
+
+
+@pytest.fixture
+def av():
+    return pytest.importorskip("av")
+
+
+def levels_at(path: Path, times, av, suffix_rate=1000) -> Path:
+    """A video of even frames at these times, whose level is the time in hundredths of a second."""
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("ffv1", rate=suffix_rate)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "gray"
+        for time in times:
+            level = np.full((24, 32), round(100 * time), np.uint8)
+            frame = av.VideoFrame.from_ndarray(level, format="gray")
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode(None))
+    return path
+
+
+def pairs_of(film) -> list[tuple[float, float]]:
+    """The times of the frames that are fused with each other."""
+    return [tuple(255 * frame.pixels.mean() / 100 for frame in item.given) for item in film.frames]
+
+
+def test_two_cameras_of_different_rates_are_paired_in_time(tmp_path, av):
+    thermal = levels_at(tmp_path / "thermal.mkv", np.arange(18) / 9, av)
+    visible = levels_at(tmp_path / "visible.mkv", np.arange(60) / 30, av)
+    film = open_film(thermal, visible)
+    pairs = np.array(pairs_of(film))
+    assert film.rate == pytest.approx(30, rel=0.01) and len(pairs) == film.count == 60
+    assert np.abs(pairs[:, 1] - np.arange(60) / 30).max() < 0.006
+    before_the_last = pairs[:, 1] < 17 / 9
+    assert np.abs(pairs[:, 0] - pairs[:, 1])[before_the_last].max() < 0.5 / 9 + 0.01
+    assert pairs[~before_the_last, 0] == pytest.approx(17 / 9, abs=0.006)
+
+
+def test_a_rate_that_varies_is_followed(tmp_path, av):
+    """A phone records fewer frames in the dark; its film lasts as long nevertheless."""
+    steady = levels_at(tmp_path / "steady.mkv", np.arange(40) / 20, av)
+    times = np.concatenate([np.arange(20) / 20, 1 + np.arange(10) / 10])
+    phone = levels_at(tmp_path / "phone.mkv", times, av)
+    assert timing_of(phone).seconds == pytest.approx(2, abs=0.07)
+    pairs = np.array(pairs_of(open_film(steady, phone)))
+    assert 39 <= len(pairs) <= 40
+    assert np.abs(pairs[:, 0] - pairs[:, 1]).max() <= 0.06
+
+
+def test_a_delay_pairs_what_was_recorded_at_the_same_time(tmp_path, av):
+    a = levels_at(tmp_path / "a.mkv", np.arange(50) / 25, av)
+    b = levels_at(tmp_path / "b.mkv", np.arange(50) / 25, av)
+    for delay in (0.6, -0.6):
+        film = open_film(a, b, delay=delay)
+        pairs = np.array(pairs_of(film))
+        assert len(pairs) == film.count == 35
+        assert np.allclose(pairs[:, 0] - pairs[:, 1], delay, atol=0.011)
+    with pytest.raises(
+        DdfmError, match=r"a\.mkv ends before the other video begins; check --delay"
+    ):
+        open_film(a, b, delay=2.5)
+
+
+def test_a_declared_rate_that_is_that_of_a_clock_is_measured(tmp_path, av):
+    path = levels_at(tmp_path / "x.mkv", np.arange(20) / 10, av)
+    assert timing_of(path).rate == pytest.approx(10, rel=0.02)
+
+
+def test_the_rate_of_the_result_can_be_chosen_and_keeps_time(tmp_path, av):
+    a, b = (
+        write_film(
+            tmp_path / f"{n}.mkv", [np.full((24, 32), 4 * k, np.uint8) for k in range(30)], 10
+        )
+        for n in "ab"
+    )
+    fuser = ddfm.Fuser("gaussian", steps=2, device="cpu")
+    out = tmp_path / "out.mkv"
+    assert len(fuse_sequence(a, b, out, fuser, rate=5, progress=False).outcomes) == 15
+    assert timing_of(out).seconds == pytest.approx(3, abs=0.01)
+
+
+def test_frames_of_another_delay_are_made_anew(tmp_path, av):
+    a, b = (levels_at(tmp_path / f"{n}.mkv", np.arange(10) / 10, av) for n in "ab")
+    out, again = tmp_path / "out", tmp_path / "again"
+
+    def first_frame(*more: object) -> bytes:
+        result = ddfm_run("film", a, b, "-o", out, *FAST, *more)
+        assert result.exit_code == 0, result.stderr
+        return (out / "000001.png").read_bytes()
+
+    at_once = first_frame()
+    assert first_frame("--delay", 0.2) != at_once == first_frame()
+    result = ddfm_run("film", a, b, "-o", out, *FAST, "--delay", 0.2)
+    assert "still holds 000009.png to 000010.png of an earlier run" in result.stderr
+    (out / "000009.png").unlink()
+    (out / "000010.png").unlink()
+    result = ddfm_run("film", a, b, "--like", out, "-o", again, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert len(list(again.glob("*.png"))) == 8
+    refused(ddfm_run("film", out, again, "-o", tmp_path / "x", "--delay", 1), "is for videos")
