@@ -19,9 +19,10 @@ from ablation import metrics_of
 from ddfm import Fuser, load_prior
 from ddfm.bench.datasets import find_dataset
 from ddfm.metrics import IN_PAPERS, psnr
-from ddfm.training.dmfuse import PUBLISHED_TIMESTEPS, Settings, train_dmfuse
+from ddfm.training.dmfuse import Settings, train_dmfuse
 from pairs import print_table, some_pairs
 
+PUBLISHED_TIMESTEPS = (5, 50, 100)
 VARIANTS = {
     "full": {},
     "no cross-attention": {"attention": False},

@@ -23,6 +23,7 @@ __all__ = [
     "a_seed",
     "by_annotation",
     "check_known",
+    "check_percentiles",
     "flag",
     "number",
     "one_of",
@@ -154,6 +155,16 @@ def two_numbers(name: str, value: Any) -> tuple[float, float]:
     if several and not isinstance(value, str | bytes) and len(value) == 2:
         return a_number(name, value[0]), a_number(name, value[1])
     raise InputError(f"{name} must be two numbers, not {short(value)}")
+
+
+def check_percentiles(value: Any) -> None:
+    """Raise unless these are two percentages, the lower first."""
+    low, high = two_numbers("percentiles", value)
+    if not 0 <= low < high <= 100:
+        raise InputError(
+            "percentiles (--percentiles) must be two numbers from 0 to 100, LOW < HIGH, not "
+            f"{low:g}, {high:g}"
+        )
 
 
 def _function(name: str, value: Any) -> Any:

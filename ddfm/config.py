@@ -11,7 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ddfm.arguments import a_number, a_seed, flag, number, one_of, plain_options, text, whole_number
+from ddfm.arguments import (
+    a_number,
+    a_seed,
+    check_known,
+    flag,
+    number,
+    one_of,
+    plain_options,
+    text,
+    whole_number,
+)
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
@@ -317,9 +327,7 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
         found = find_part("likelihood", likelihood, RECIPES)
     own = found if isinstance(found, dict) else getattr(found, "recipe", {})
     names = [f.name for f in fields(ResolvedConfig)] + ["tone"]
-    for setting in own:
-        if setting not in names:
-            raise unknown(f"setting in the recipe of {name_of(likelihood)}", setting, names)
+    check_known(f"setting in the recipe of {name_of(likelihood)}", own, names)
     return own | (OF_TASK[task] if found is RECIPES["default"] else {})
 
 

@@ -12,6 +12,7 @@ DdfmError              the base class of all errors
 from __future__ import annotations
 
 import difflib
+import errno
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ __all__ = [
     "InputError",
     "MissingExtra",
     "StorageError",
+    "cannot_listen",
     "disk_explained",
     "is_out_of_memory",
     "one_line",
@@ -72,6 +74,16 @@ class MissingExtra(HostError, ImportError):
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the package {library}: pip install 'ddfm[{extra}]'")
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> HostError:
+    """What to raise if a server cannot listen on a port."""
+    if error.errno == errno.EADDRINUSE:
+        return HostError(
+            f"another program listens on port {port} of {host} already; end it, or choose another "
+            f"port, such as --port {port + 1} (--port 0 picks a free one)"
+        )
+    return HostError(f"cannot listen on {host}, port {port}: {one_line(error)}")
 
 
 @contextmanager

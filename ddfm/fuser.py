@@ -15,7 +15,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +271,7 @@ class Fuser:
         if samples or attribution:
             together = 1
         for (task, *_), alike in groupby(map(self.registered, groups), self._kind):
-            for some in _chunks(alike, together):
+            while some := list(islice(alike, max(1, together))):
                 watch = Watch(progress, callback, trajectory)
                 yield from self._fuse(some, task, watch, None, samples, attribution)
 
@@ -365,15 +365,3 @@ def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
     if isinstance(prior, str | Path):
         return load_prior(prior).to(device, dtype)
     return load_prior(prior).at(device, dtype)
-
-
-def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered]]:
-    """Consecutive groups in lists of at most `size`."""
-    some: list[Registered] = []
-    for group in groups:
-        some.append(group)
-        if len(some) >= size:
-            yield some
-            some = []
-    if some:
-        yield some

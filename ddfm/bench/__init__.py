@@ -2,7 +2,7 @@
 
 `datasets` finds the pairs, and `methods` defines what fuses them, such as `baselines`. `pairs`
 fuses and measures; `degraded` does the same for sources that `degrade` has degraded, after
-classical restoration by `first`. `run` collects everything in `results`, from which `tables`,
+classical restoration by `classical`. `run` collects everything in `results`, from which `tables`,
 `report`, `plots` and `sheets` write the outputs.
 """
 

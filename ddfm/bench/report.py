@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddfm.bench.compare import Comparison, compare
+from ddfm.bench.compare import Comparison
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.plots import plots
-from ddfm.bench.results import Bench, Row, summarise
+from ddfm.bench.results import Bench, Row
 from ddfm.bench.tables import after_degradation, means, published
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.reading import read_image
@@ -35,9 +35,10 @@ CHANCE = 0.05  # corrected p-values below it are reported
 WEBP_QUALITY = 92  # at full size, a page of all sets still opens in a browser
 
 
-def write_report(result: Bench, path: Path) -> None:
-    """Writes the report."""
-    summary, comparisons = summarise(result), compare(result)
+def write_report(
+    result: Bench, summary: dict[str, dict[str, Any]], comparisons: Sequence[Comparison], path: Path
+) -> None:
+    """Writes the report; takes what `summarise` and `compare` return."""
     parts = [_failures(result), _viewer(result)]
     for dataset in result.datasets:
         parts.append(f"<h2>{_text(dataset.name)}</h2>")

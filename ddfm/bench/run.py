@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddfm.arguments import positive
+from ddfm.bench.compare import compare
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.degrade import Degradation
 from ddfm.bench.degraded import Clean, DegradedWork, row_name, ways
@@ -22,7 +23,7 @@ from ddfm.bench.methods import Fuse, Method
 from ddfm.bench.pairs import CleanWork, against_sources, fuse_pairs, metrics_of
 from ddfm.bench.plots import plot_names, write_plots
 from ddfm.bench.report import write_report
-from ddfm.bench.results import Bench, Row
+from ddfm.bench.results import Bench, Row, summarise
 from ddfm.bench.sheets import write_sheets
 from ddfm.bench.tables import TABLES, write_tables
 from ddfm.errors import DdfmError, InputError, printable, why_failed
@@ -102,8 +103,9 @@ def bench(
 
 def _write_all(result: Bench, out: Path, columns: Sequence[str] | None) -> None:
     """Writes tables, report, plots and contact sheets."""
-    write_tables(result, out, columns)
-    write_report(result, out / REPORT)
+    summary, comparisons = summarise(result), compare(result)
+    write_tables(result, summary, comparisons, out, columns)
+    write_report(result, summary, comparisons, out / REPORT)
     write_plots(result, out / "plots")
     write_sheets(result, out / "sheets")
 

@@ -17,10 +17,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ddfm.bench.compare import compare
+from ddfm.bench.compare import Comparison
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.degraded import row_name
-from ddfm.bench.results import Bench, summarise
+from ddfm.bench.results import Bench
 from ddfm.metrics import METRICS, known_metrics, metrics_of_papers
 from ddfm.metrics.tables import PAIRS, Column, Table, as_csv, as_latex, as_markdown, column
 from ddfm.storage.noted import write_noted
@@ -34,16 +34,22 @@ TABLES = (
 SECONDS = Column("s / pair", -1)
 
 
-def write_tables(result: Bench, out: Path, columns: Sequence[str] | None) -> None:
+def write_tables(
+    result: Bench,
+    summary: dict[str, dict[str, Any]],
+    comparisons: Sequence[Comparison],
+    out: Path,
+    columns: Sequence[str] | None,
+) -> None:
     """Writes all tables into the folder `out`.
 
     Args:
         result: the benchmark.
+        summary, comparisons: of it, by `summarise` and `compare`.
         out: an existing folder.
         columns: the metrics of tables.md and tables.tex; None is those usual in papers, and those
             of the task of the set.
     """
-    summary = summarise(result)
     tables = [means(d, summary, columns or metrics_of_papers(d.task)) for d in result.datasets]
     tables += [table for d in result.datasets for table in after_degradation(d, summary)]
     write_noted(out / "results.csv", _of_pairs(result))
@@ -51,7 +57,7 @@ def write_tables(result: Bench, out: Path, columns: Sequence[str] | None) -> Non
     write_noted(out / "means.csv", _of_means(result, summary))
     write_noted(out / "tables.md", "\n".join(map(as_markdown, tables)))
     write_noted(out / "tables.tex", "\n".join(map(as_latex, tables)))
-    write_noted(out / "comparisons.csv", _comparisons(result))
+    write_noted(out / "comparisons.csv", _of_comparisons(comparisons))
     head = ["configuration", "set", "pair", "reason"]
     write_noted(out / "failures.csv", as_csv(head, result.failures))
     write_noted(out / "summary.json", json.dumps(summary, indent=1) + "\n")
@@ -131,11 +137,11 @@ def _of_means(result: Bench, summary: dict[str, dict[str, Any]]) -> str:
     return as_csv(["configuration", "set", "pairs", "seconds", *names], lines)
 
 
-def _comparisons(result: Bench) -> str:
+def _of_comparisons(comparisons: Sequence[Comparison]) -> str:
     head = ["set", "metric", "a", "b", "pairs", "median of a - b", "better", "p", "p (Holm)"]
     lines = [
         [c.dataset, c.metric, c.a, c.b, c.pairs, c.difference, c.better, c.p, c.corrected]
-        for c in compare(result)
+        for c in comparisons
     ]
     return as_csv(head, lines)
 

@@ -113,7 +113,7 @@ def _of_folder(looked: Looked) -> Iterator[str]:
         for number, modality, count in looked["series"]:
             yield (
                 f"  series    {'without a number' if number is None else number}: {modality}, "
-                f"{count} file{'' if count == 1 else 's'}"
+                f"{_count(count, 'file')}"
             )
         yield f"  fuse      ddfm volume {folder} OTHER -o OUT --series-a NUMBER"
         return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ddfm.errors import unknown
+from ddfm.arguments import one_of
 
 __all__ = ["COLORMAPS", "colored"]
 
@@ -28,8 +28,7 @@ COLORMAPS = tuple(_ANCHORS)
 
 def colored(values: np.ndarray, colormap: str) -> np.ndarray:
     """Colours, (..., 3) as float32, of values from 0 to 1 in a colour map."""
-    if colormap not in _ANCHORS:
-        raise unknown("colour map", colormap, COLORMAPS)
+    one_of("colour map", colormap, COLORMAPS)
     anchors = np.array(_ANCHORS[colormap], np.float32)
     places = np.linspace(0, 1, len(anchors))
     colors = np.empty((*values.shape, 3), np.float32)

@@ -27,6 +27,7 @@ __all__ = [
     "eight_bit",
     "from_array",
     "grey_step",
+    "in_rgb",
     "inks_to_rgb",
     "no_valid_pixel",
     "orient",
@@ -224,6 +225,11 @@ def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None)
 def eight_bit(picture: Picture) -> np.ndarray:
     """The picture in 256 levels from black to white, without its alpha."""
     return to_array(picture.pixels, replace(picture, dtype=np.dtype(np.uint8), range=None))
+
+
+def in_rgb(array: np.ndarray) -> np.ndarray:
+    """Grey levels (H, W) three times, (H, W, 3); colours unchanged."""
+    return array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
 
 
 def grey_step(dtype: np.dtype) -> float:

@@ -85,7 +85,10 @@ def _not_an_image(name: str) -> str:
         if head.startswith(b"PF\n"):
             return "is a PFM in colour, but only grey ones are read; convert it to TIFF first"
         name += ".dcm" if is_dicom(Path(name)) else ""
-    known = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, NPY, CSV, AVIF, HEIC, JPEG XL"
+    known = (
+        "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PPM, PFM, NPY, CSV, TSV, AVIF, HEIC, "
+        "JPEG XL"
+    )
     way = remedy_for(head, "") or advice_for(name)
     if not way and is_from_phone(head):
         return "is truncated or damaged"

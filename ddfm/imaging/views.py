@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ddfm.errors import InputError, unknown
+from ddfm.arguments import one_of
+from ddfm.errors import InputError
 from ddfm.imaging.colormaps import COLORMAPS, colored
-from ddfm.imaging.picture import LUMA, Picture, eight_bit
+from ddfm.imaging.picture import LUMA, Picture, eight_bit, in_rgb
 
 __all__ = [
     "VIEWS",
@@ -61,10 +62,8 @@ def view(
 
 def check_view(kind: str, colormap: str) -> None:
     """Raise for an unknown view or colour map."""
-    if kind not in VIEWS:
-        raise unknown("view", kind, VIEWS)
-    if colormap not in COLORMAPS:
-        raise unknown("colour map", colormap, COLORMAPS)
+    one_of("view", kind, VIEWS)
+    one_of("colour map", colormap, COLORMAPS)
 
 
 def path_of(output: Path, kind: str) -> Path:
@@ -165,8 +164,7 @@ def tick_labels(low: float, high: float) -> list[str]:
 
 
 def _rgb(picture: Picture) -> np.ndarray:
-    array = eight_bit(picture)
-    return array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
+    return in_rgb(eight_bit(picture))
 
 
 def _check_sizes(panels: Sequence[np.ndarray]) -> None:

@@ -32,7 +32,7 @@ from ddfm.video.files import VideoReader, open_whole
 from ddfm.video.formats import is_video
 from ddfm.volumes.dicom import series_in
 from ddfm.volumes.files import is_volume, read_volume, suffix_of, volume_count
-from ddfm.volumes.intensity import PERCENTILES, is_ct, scaled
+from ddfm.volumes.intensity import is_ct, scaled, scaled_by
 from ddfm.volumes.volume import PLANES, Volume, axes_of, find_axis
 
 __all__ = ["describe"]
@@ -166,12 +166,11 @@ def _volume_at(path: Path) -> dict[str, Any]:
 
 
 def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
-    from ddfm.pipeline.found import found_in_volume  # both load torch
-    from ddfm.pipeline.volume_sources import scaled_by
+    from ddfm.pipeline.found import found_in_volume  # loads torch
 
     axis = find_axis(volume)
     low, high = (float(value) for value in (volume.values.min(), volume.values.max()))
-    levels, limits = scaled(volume, None, PERCENTILES)
+    levels, limits = scaled(volume)
     unit = "HU" if is_ct(volume) else _unit(volume)
     return {
         "volume": str(path),
@@ -188,7 +187,7 @@ def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
         "values": [low, high],
         "unit": unit,
         "black_and_white": [float(value) for value in limits],
-        "scaled_by": scaled_by(volume, None, PERCENTILES),
+        "scaled_by": scaled_by(volume),
         "window": _window(volume.source),
         "burned_in": volume.burned_in,
         "observed": found_in_volume(replace(volume, values=levels)),

@@ -9,22 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.arguments import number, one_of
+from ddfm.arguments import check_percentiles, number, one_of
 from ddfm.errors import InputError
 from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.progress import stage
+from ddfm.registration.space import SPACE_MODELS
 from ddfm.registration.space_files import checked_motion, read_space_transform
 from ddfm.restoration.volume import sharpened
 from ddfm.volumes.align import aligned, placed
 from ddfm.volumes.files import read_volume
 from ddfm.volumes.frame import continued
-from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, find_window, is_ct, scaled
+from ddfm.volumes.intensity import GREY, Window, find_window, is_ct, scaled, scaled_by
 from ddfm.volumes.montage import Scale
 from ddfm.volumes.resample import inside_of, resampled
 from ddfm.volumes.tilt import squared
 from ddfm.volumes.volume import Origin, Volume, check_axis
 
-__all__ = ["Ready", "VolumeOptions", "found_motion", "made_ready", "scaled_by"]
+__all__ = ["Ready", "VolumeOptions", "found_motion", "made_ready"]
 
 ACTIVITY = ("PT", "NM")  # DICOM modalities: PET, SPECT
 WIDEST = 100.0  # widest point spread function, in millimetres
@@ -53,6 +54,8 @@ class VolumeOptions:
         for colormap in self.colormaps:
             if colormap is not None:
                 one_of("colour map", colormap, (*COLORMAPS, GREY))
+        check_percentiles(self.percentiles)
+        one_of("way to align volumes", self.align, SPACE_MODELS)
         if self.fwhm_b is not None:
             fwhm_b = number("fwhm_b (--fwhm-b)", self.fwhm_b, 0, WIDEST)
             object.__setattr__(self, "fwhm_b", fwhm_b)
@@ -207,17 +210,6 @@ def _placed(other: Volume, first: Volume, options: VolumeOptions) -> tuple[Volum
 def _scale(volume: Volume, colormap: str | None, limits: Limits) -> Scale:
     name = _map_of(volume, colormap)
     return (*limits, None if name == GREY else name)
-
-
-def scaled_by(volume: Volume, window: str | Window | None, percentiles: tuple[float, float]) -> str:
-    """How black and white were determined."""
-    if volume.is_color:
-        return "its colours"
-    if window is None and is_ct(volume):
-        window = CT_WINDOW
-    if window is not None:
-        return f"window {window}" if isinstance(window, str) else "window {:g}/{:g}".format(*window)
-    return "percentiles {:g} and {:g}".format(*percentiles)
 
 
 def _read(source: Any, number: int) -> Volume:

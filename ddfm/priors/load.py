@@ -105,7 +105,7 @@ def _from_text(
 ) -> Prior:
     if isinstance(x, str) and (entry := known(x)) is not None:
         if entry.name == "gaussian":
-            return _gaussian(config)
+            return _gaussian(config, name or entry.name)
         name = name or entry.name
         x = catalog.path_of(entry.name) or catalog.get(entry.name)
     elif isinstance(x, str) and hub.is_of_hub(x):
@@ -120,7 +120,10 @@ def _from_text(
     if not path.exists() and not path.suffix and len(path.parts) == 1:
         # An entry point of another package: a function that returns something to load.
         make = find_part("prior", str(x), dict.fromkeys(ENTRIES))
-        return load_prior(make(), device=device, dtype=dtype, name=name or str(x), **config)
+        found, name = make(), name or str(x)
+        return load_prior(
+            found, device=device, dtype=dtype, name=name, scheduler=scheduler, **config
+        )
     return load_checkpoint(
         path, device=device or "cpu", dtype=dtype or torch.float32, name=name, **config
     )
@@ -181,12 +184,12 @@ def _remedy(path: Path) -> str:
     )
 
 
-def _gaussian(config: dict[str, Any]) -> GaussianPrior:
+def _gaussian(config: dict[str, Any], name: str) -> GaussianPrior:
     own = ("spectrum", "channels", "mean", "std")
     settings = normalised(config, "the call", only=(*own, "schedule", "T", "betas", "alphas_bar"))
     given = {key: settings[key] for key in own if key in settings}
     schedule = {"schedule": "linear", "T": 1000} | settings
-    return GaussianPrior(**given, alphas_bar=alphas_bar_of(schedule))
+    return GaussianPrior(**given, name=name, alphas_bar=alphas_bar_of(schedule))
 
 
 def _refuse(config: dict[str, Any], what: str) -> None:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from scipy import ndimage, optimize
 from torch import Tensor
 
-from ddfm.errors import unknown
+from ddfm.arguments import one_of
 
 __all__ = [
     "SPACE_MODELS",
@@ -82,8 +82,7 @@ def align_space(
         model: "rigid", or "affine" for volumes that also differ in size.
         finest: millimetres between the points of the last grid.
     """
-    if model not in SPACE_MODELS[1:]:
-        raise unknown("way to align volumes", model, SPACE_MODELS)
+    one_of("way to align volumes", model, SPACE_MODELS[1:])
     grids = [grid for grid in GRIDS if grid >= finest]
     levels = [_Level(fixed, fixed_affine, moving, moving_affine, grid) for grid in grids]
     first, rest = levels[0], levels[1:]

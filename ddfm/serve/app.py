@@ -7,7 +7,6 @@ Uploaded files are kept in memory only, and error messages are those of the comm
 from __future__ import annotations
 
 import base64
-import errno
 import io
 import json
 import logging
@@ -30,10 +29,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from ddfm.config import FusionConfig
 from ddfm.errors import (
     DdfmError,
-    HostError,
     InputError,
     MissingExtra,
-    one_line,
+    cannot_listen,
     printable,
     short,
     unknown,
@@ -92,12 +90,7 @@ def free_port(host: str, port: int) -> int:
             found: int = probe.getsockname()[1]
             return found
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise HostError(
-                f"another program listens on port {port} of {host} already; end it, or choose "
-                f"another port, such as --port {port + 1} (--port 0 picks a free one)"
-            ) from None
-        raise HostError(f"cannot listen on {host}, port {port}: {one_line(error)}") from None
+        raise cannot_listen(host, port, error) from None
 
 
 def make_app(service: Service, prior: Prior | None = None) -> FastAPI:

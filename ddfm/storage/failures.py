@@ -17,12 +17,13 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ddfm.errors import StorageError, disk_explained
 from ddfm.storage.atomic import open_in_place
 from ddfm.storage.files import remove, write_bytes
-from ddfm.storage.lines import Entry, append, entry_of, made_at
+from ddfm.storage.lines import Entry, append, entry_of, time_in
 from ddfm.storage.manifest import Shard
 from ddfm.storage.ours import JSON_MARK, check_ours
 
@@ -70,6 +71,7 @@ def failures_in(folder: Path, made: Mapping[str, Entry]) -> list[Entry]:
     Args:
         made: the lines of the manifest.
     """
+    failed_at = partial(time_in, key="time_ns")
     newest: dict[str, Entry] = {}
     for path in _lists(folder):
         check_ours(path)
@@ -78,9 +80,9 @@ def failures_in(folder: Path, made: Mapping[str, Entry]) -> list[Entry]:
         for entry in map(entry_of, lines):
             if entry is not None and isinstance(entry.get("error"), str):
                 output = entry["output"]
-                newest[output] = max(entry, newest.get(output, entry), key=_failed_at)
+                newest[output] = max(entry, newest.get(output, entry), key=failed_at)
     failed = (entry for _, entry in sorted(newest.items()))
-    return [each for each in failed if made_at(made.get(each["output"], {})) <= _failed_at(each)]
+    return [each for each in failed if time_in(made.get(each["output"], {})) <= failed_at(each)]
 
 
 def join_failures(folder: Path, entries: Sequence[Entry]) -> None:
@@ -122,9 +124,3 @@ def _add(path: Path, line: bytes) -> None:
 
 def _line(entry: Entry) -> bytes:
     return json.dumps(JSON_MARK | entry).encode() + b"\n"
-
-
-def _failed_at(entry: Entry) -> int:
-    """When the file failed, in nanoseconds; 0 if this is not recorded."""
-    when = entry.get("time_ns")
-    return when if isinstance(when, int) else 0

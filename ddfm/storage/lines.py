@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 
-__all__ = ["Entry", "Lines", "append", "entry_of", "made_at"]
+__all__ = ["Entry", "Lines", "append", "entry_of", "time_in"]
 
 LONGEST = 255  # longest name of a file, in bytes
 # How lines written by ddfm begin. Other lines have to be parsed.
@@ -97,11 +97,11 @@ class Lines(Mapping[str, Entry]):
             entry = entry_of(line)
             if entry is None:
                 return
-            output, time = entry["output"], made_at(entry)
+            output, time = entry["output"], time_in(entry)
         known = self._places.get(output)
         if known is None:
             self._places[output] = (place,)
-        elif time >= made_at(self.get(output, {})):
+        elif time >= time_in(self.get(output, {})):
             self._places[output] = (place, *known)
         else:
             self._places[output] = (known[0], place, *known[1:])
@@ -159,7 +159,7 @@ def append(file: BinaryIO, lines: bytes) -> None:
     os.fsync(file.fileno())
 
 
-def made_at(entry: Entry) -> int:
-    """When its file was written, in nanoseconds; 0 if this is not recorded."""
-    time = entry.get("mtime_ns")
+def time_in(entry: Entry, key: str = "mtime_ns") -> int:
+    """A time in nanoseconds, by default when its file was written; 0 if this is not recorded."""
+    time = entry.get(key)
     return time if isinstance(time, int) else 0

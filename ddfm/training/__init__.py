@@ -1,1 +1,1 @@
-"""How the shipped prior is trained."""
+"""How the shipped networks are trained: prior, head of DMFuse, descriptor of the alignment."""

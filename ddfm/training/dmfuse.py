@@ -31,10 +31,9 @@ from ddfm.training.crops import Crops, FeatureCache, Targets, choose_crops
 from ddfm.training.dmfuse_loss import LOSSES, loss
 from ddfm.training.run import TrainingRun, prepare
 
-__all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
+__all__ = ["Settings", "train_dmfuse"]
 
 Images = tuple[Tensor, Tensor, Tensor]  # infrared, visible, and the target
-PUBLISHED_TIMESTEPS = (5, 50, 100)
 WEIGHTS = "dmfuse.safetensors"
 ASIDE = 16  # one pair in 16 is kept aside, for the learning curve and the sheets
 SHOWN = 6  # number of crops on a sheet

@@ -72,6 +72,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, KINDS)
+        one_of("optimizer", self.optimizer, ("muon", "adamw"))
         a_seed(self.seed)
         positive("lr", self.lr)
         positive("adam_lr", self.adam_lr)
@@ -246,8 +247,6 @@ def network_of(config: ResidualUNetConfig | UNetConfig) -> UNet | ResidualUNet:
 
 def _optimizers(net: UNet | ResidualUNet, s: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the inner convolutions, AdamW for the rest; or AdamW for all."""
-    if s.optimizer not in ("muon", "adamw"):
-        raise InputError(f"optimizer must be muon or adamw, not {s.optimizer!r}")
     outermost = (net.input_blocks[0], net.out) if isinstance(net, UNet) else (net.stem, net.last)
     outer = {id(p) for module in outermost for p in module.parameters()}
     matrices: list[nn.Parameter] = []

@@ -21,7 +21,7 @@ import numpy as np
 
 from ddfm.errors import DdfmError, InputError, MissingExtra, StorageError, one_line
 from ddfm.imaging.metadata.record import is_record
-from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
+from ddfm.imaging.picture import LUMA, Picture, from_array, in_rgb, to_array
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_pixels, max_bytes, max_pixels
 from ddfm.storage.inputs import existing_file
@@ -147,9 +147,8 @@ class VideoWriter:
     def write(self, picture: Picture, name: str) -> None:
         deep = self.lossless and picture.dtype.itemsize > 1
         depth = np.dtype(np.uint16 if deep else np.uint8)
-        array = to_array(picture.pixels, replace(picture, dtype=depth, range=None))
-        if array.ndim == 2:
-            array = np.repeat(array[..., None], 3, axis=2)  # later frames may have colour
+        # Later frames may have colour.
+        array = in_rgb(to_array(picture.pixels, replace(picture, dtype=depth, range=None)))
         if not self.lossless:
             h, w = array.shape[:2]
             array = np.pad(array, ((0, h % 2), (0, w % 2), (0, 0)), mode="edge")

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning, InputError, unknown
+from ddfm.arguments import one_of
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.registration.space import GRIDS, SPACE_MODELS, align_space, apart, corners_of
 from ddfm.volumes.resample import check_overlap, overlap
 from ddfm.volumes.volume import Volume
@@ -29,8 +30,7 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
         fixed: the volume that it should match.
         model: the kind of motion, see `ddfm.registration.space`, or "none".
     """
-    if model not in SPACE_MODELS:
-        raise unknown("way to align volumes", model, SPACE_MODELS)
+    one_of("way to align volumes", model, SPACE_MODELS)
     look = model == "none"
     if look:
         check_overlap(moving, fixed)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ddfm.arguments import check_percentiles
 from ddfm.errors import InputError, short, unknown
 from ddfm.volumes.volume import Volume
 
 __all__ = [
-    "CT_WINDOW",
     "GREY",
     "PERCENTILES",
     "WINDOWS",
@@ -21,6 +21,7 @@ __all__ = [
     "find_window",
     "is_ct",
     "scaled",
+    "scaled_by",
 ]
 
 Window = tuple[float, float]  # level and width, in Hounsfield units or the volume's own
@@ -81,8 +82,7 @@ def scaled(
     """
     if volume.is_color:
         return volume.values, (0.0, 1.0)
-    if window is None and is_ct(volume):
-        window = CT_WINDOW
+    window = _window_of(volume, window)
     if window is not None:
         level, width = find_window(window)
         low, high = level - width / 2, level + width / 2
@@ -92,11 +92,26 @@ def scaled(
     return np.clip(values, 0, 1, out=values), (low, high)
 
 
+def scaled_by(
+    volume: Volume,
+    window: str | Window | None = None,
+    percentiles: tuple[float, float] = PERCENTILES,
+) -> str:
+    """How `scaled` determines black and white, in words."""
+    if volume.is_color:
+        return "its colours"
+    window = _window_of(volume, window)
+    if window is not None:
+        return f"window {window}" if isinstance(window, str) else "window {:g}/{:g}".format(*window)
+    return "percentiles {:g} and {:g}".format(*percentiles)
+
+
+def _window_of(volume: Volume, window: str | Window | None) -> str | Window | None:
+    return CT_WINDOW if window is None and is_ct(volume) else window
+
+
 def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
-    if not 0 <= percentiles[0] < percentiles[1] <= 100:
-        raise InputError(
-            f"percentiles must be two numbers from 0 to 100, LOW < HIGH, not {percentiles}"
-        )
+    check_percentiles(percentiles)
     background = float(values.min())
     inside = values[values > background]
     if inside.size == 0:

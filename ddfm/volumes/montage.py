@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ddfm.errors import InputError
+from ddfm.imaging.picture import in_rgb
 from ddfm.imaging.views import font_of, scale_bar
 from ddfm.imaging.writing import write_drawing
 from ddfm.volumes.volume import Volume, find_axis, rows_and_columns, slices
@@ -110,7 +111,5 @@ def _tile(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A slice, (H, W, 3) uint8 of this width and height plus a black border right and below."""
     top = 65535 if plane.dtype == np.uint16 else 1
     plane = np.rint(np.clip(plane / top, 0, 1) * 255).astype(np.uint8)
-    if plane.ndim == 2:
-        plane = np.repeat(plane[..., None], 3, -1)
-    image = Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)
+    image = Image.fromarray(in_rgb(plane)).resize(size, Image.Resampling.BILINEAR)
     return np.pad(np.asarray(image), ((0, GAP), (0, GAP), (0, 0)))

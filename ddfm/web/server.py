@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import HostError, one_line
+from ddfm.errors import cannot_listen
 
 __all__ = ["HEADERS", "site_server"]
 
@@ -58,4 +58,4 @@ def site_server(folder: Path, port: int) -> ThreadingHTTPServer:
     try:
         return _Server(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
     except OSError as error:
-        raise HostError(f"cannot listen on port {port}: {one_line(error)}") from None
+        raise cannot_listen("127.0.0.1", port, error) from None

@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddfm.arguments import check_known
+from ddfm.arguments import check_known, one_of
 from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
-from ddfm.errors import InputError, MissingExtra, one_line, unknown
+from ddfm.errors import InputError, MissingExtra, one_line
 from ddfm.storage.inputs import existing_file
 
 __all__ = ["Detector", "OnnxDetector", "load_detector"]
@@ -151,8 +151,7 @@ def _settings(path: Path) -> dict[str, Any]:
     check_known(f"setting in {path}", given, SETTINGS)
     usual = {"layout": "yolo", "divide": 255, "mean": [0, 0, 0], "std": [1, 1, 1], "order": "rgb"}
     settings = usual | given
-    if settings["layout"] not in LAYOUTS:
-        raise unknown(f"layout in {path}", str(settings["layout"]), LAYOUTS)
+    one_of(f"layout in {path}", settings["layout"], LAYOUTS)
     return settings
 
 

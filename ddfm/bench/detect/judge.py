@@ -27,7 +27,7 @@ from ddfm.bench.detect.scores import (
 )
 from ddfm.bench.results import Bench
 from ddfm.errors import InputError
-from ddfm.imaging.picture import Picture, eight_bit
+from ddfm.imaging.picture import Picture, eight_bit, in_rgb
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics.tables import as_csv, as_grid
@@ -125,10 +125,7 @@ def _found(
 
 
 def _boxes(detector: Detector, picture: Picture) -> list[Box]:
-    pixels = eight_bit(picture)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    found = detector(np.ascontiguousarray(pixels[..., :3]))
+    found = detector(np.ascontiguousarray(in_rgb(eight_bit(picture))))
     return [Box(str(kind), corners(c), float(score)) for kind, score, c in found]
 
 

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddfm.arguments import by_annotation, two_numbers
-from ddfm.errors import InputError, unknown
+from ddfm.arguments import by_annotation, check_percentiles, one_of, two_numbers
+from ddfm.errors import InputError
 from ddfm.imaging.formats.flir_container import (
     has_container,
     opened_container,
@@ -232,14 +232,8 @@ def check_reading(
                 "celsius (--celsius) must be two temperatures in degrees Celsius, LOW < HIGH, or "
                 f"camera, not {low:g}, {high:g}"
             )
-    if not 0 <= percentiles[0] < percentiles[1] <= 100:
-        low, high = percentiles
-        raise InputError(
-            "percentiles (--percentiles) must be two numbers from 0 to 100, LOW < HIGH, not "
-            f"{low:g}, {high:g}"
-        )
-    if grid not in GRIDS:
-        raise unknown("grid", grid, GRIDS)
+    check_percentiles(percentiles)
+    one_of("grid", grid, GRIDS)
 
 
 def is_camera(celsius: object) -> bool:

@@ -9,12 +9,10 @@ from PIL import Image
 from ddfm.imaging.formats import boxes
 from ddfm.imaging.formats.pil import READABLE, packet_of
 from ddfm.imaging.formats.plugins import opened_by
-from ddfm.imaging.formats.tiff_pages import is_tiff, page_tags
+from ddfm.imaging.formats.tiff_pages import XMP, is_tiff, page_tags
 from ddfm.storage.inputs import BoundedFile
 
 __all__ = ["packet_in"]
-
-_XMP = 700  # the TIFF tag of XMP
 
 
 def packet_in(path: Path) -> bytes | None:
@@ -22,7 +20,7 @@ def packet_in(path: Path) -> bytes | None:
     with open(path, "rb") as opened:
         head = opened.read(4096)
     if is_tiff(head):
-        entry = page_tags(path, 0, {_XMP}).get(_XMP)
+        entry = page_tags(path, 0, {XMP}).get(XMP)
         return None if entry is None else entry.data
     if boxes.is_boxed(head):
         return boxes.uuid_boxes(path).get(boxes.XMP)
