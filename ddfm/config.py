@@ -28,7 +28,8 @@ from ddfm.extensions import find_part
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
-from ddfm.restoration.observation import plain_observations
+from ddfm.restoration.observation import files_of, plain_observations
+from ddfm.storage.checksum import sha256_of
 from ddfm.version import __version__
 
 __all__ = ["METHODS", "MIXED", "QUALITIES", "TASKS", "FusionConfig", "ResolvedConfig", "name_of"]
@@ -278,6 +279,9 @@ class ResolvedConfig(FusionConfig):
     def noted(self, prior: str, weights: str | None, dtype: str, device: str) -> dict[str, Any]:
         """Everything that a result depends on except its sources, ready for JSON."""
         where = {"dtype": dtype, "device": device}
+        # Masks and kernels are named by their paths, whose content may change.
+        files = [sha256_of(path) for path in files_of(self.observations)]
+        where |= {"files": "+".join(files)} if files else {}
         return {"ddfm": __version__, "prior": prior, "weights": weights} | self.plain() | where
 
     def _check_method(self) -> None:

@@ -32,6 +32,7 @@ _MADE_BY = {
     "ddfm": "the version of ddfm",
     "weights": "the weights of the prior",
     "head": "the weights of dmfuse",
+    "files": "the mask or kernel",
     "device": "the kind of device",
 }
 

@@ -69,11 +69,19 @@ def _mask_of(
     """Where the picture is valid: as specified or stored, without its rim or transparent parts."""
     mask = picture.mask
     if given.mask is not None:
-        mask = grey(read_image(given.mask)) > 0.5
-        if mask.shape != picture.size:
-            raise InputError(f"the mask {given.mask} does not have the size of {picture.name}")
+        white = grey(read_image(given.mask))
+        if white.shape != picture.size:
+            (h, w), (height, width) = white.shape, picture.size
+            raise InputError(
+                f"the mask {given.mask} has {w} x {h} pixels, and {picture.name} "
+                f"{width} x {height}; they must have one size"
+            )
+        mask = white > 0.5
         if not mask.any():
-            raise InputError(f"the mask {given.mask} is black and leaves nothing of {picture.name}")
+            raise InputError(
+                f"the mask {given.mask} leaves nothing of {picture.name}: white is valid, and its "
+                f"brightest pixel has {100 * white.max():.2g} % of white"
+            )
     elif mask is None and picture.alpha is None and given.frame:
         mask = find_frame(levels)
         if mask is not None:

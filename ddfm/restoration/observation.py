@@ -18,6 +18,7 @@ __all__ = [
     "Found",
     "NoiseLaw",
     "Observation",
+    "files_of",
     "observation_of_each",
     "plain_observations",
 ]
@@ -134,6 +135,12 @@ def plain_observations(given: Any) -> list[dict[str, Any]]:
         )
     plain = [Observation.of(one).plain() for one in given]
     return plain if any(plain) else []
+
+
+def files_of(given: Any) -> list[str]:
+    """The files that plain observations name: masks, and kernels of blur."""
+    found = (one.get(name) for one in given for name in ("mask", "blur"))
+    return [file for file in found if isinstance(file, str)]
 
 
 def _blur(value: Any) -> float | tuple[float, float] | str | None:

@@ -56,7 +56,7 @@ REFUSED = {
     "head (--head) is for method dmfuse": ["fuse", A, B, "-o", "out.png", "--head", "x"],
     "cannot read x.pt": ["fuse", A, B, "-o", "out.png", "--method", "dmfuse", "--head", "x.pt"],
     "0.001 to 1000": ["film", A, B, "-o", "out.mp4", "--rate", "0"],
-    "has no frame rate": ["film", A, B, "-o", "out", "--rate", "9"],
+    "has no frame rate": ["film", ".", ".", "-o", "out", "--rate", "9"],
     "unknown audio": ["film", A, B, "-o", "out.mp4", "--audio", "x"],
     "is for two videos": ["film", str(DATA), str(DATA), "-o", "out.mp4", "--audio", "a"],
     "there is no device 'cpux' here": ["film", A, B, "-o", "out.mp4", "--device", "cpux"],

@@ -27,9 +27,17 @@ def temperatures() -> np.ndarray:
     return (0.5 + 0.3 * np.sin(x / 9) + 0.2 * np.cos(y / 7)).astype(np.float32)
 
 
-@pytest.mark.parametrize("palette", ["ember", "hot", "iron"])
+def rainbow(values: np.ndarray) -> np.ndarray:
+    """Blue, cyan, green, yellow, red, where brightness rises and falls."""
+    anchors = np.array([(0, 0, 1), (0, 1, 1), (0, 1, 0), (1, 1, 0), (1, 0, 0)], np.float32)
+    channels = [np.interp(values, np.linspace(0, 1, 5), anchor) for anchor in anchors.T]
+    return np.stack(channels, axis=-1).astype(np.float32)
+
+
+@pytest.mark.parametrize("palette", ["ember", "hot", "iron", "rainbow"])
 def test_a_rendering_is_fused_in_grey_with_a_warning(photograph, palette):
-    rendering = colored(temperatures(), palette)
+    values = temperatures()
+    rendering = rainbow(values) if palette == "rainbow" else colored(values, palette)
     with pytest.warns(DdfmWarning, match="seems to be temperatures in false colours"):
         thermal, visible = read_sources((rendering, photograph))
     np.testing.assert_allclose(thermal.pixels[..., 0], rendering @ LUMA, atol=1e-6)
@@ -43,6 +51,7 @@ def test_other_coloured_sources_are_not_changed(photograph):
     vivid = hot * np.float32(0.9)  # of the same scene
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for pair in ((photograph**2, photograph), (hot, temperatures()), (hot, vivid)):
+        clipped = (photograph * np.float32(0.2), (photograph * 2).clip(0, 1))
+        for pair in ((photograph**2, photograph), clipped, (hot, temperatures()), (hot, vivid)):
             for came, read in zip(pair, read_sources(pair), strict=True):
                 assert read.is_color == (came.ndim == 3)

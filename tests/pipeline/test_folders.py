@@ -156,6 +156,18 @@ def test_other_settings_fuse_all_pairs_again(tmp_path, fuser):
     assert fuse_folders(ir, vis, out, fuser).outcomes[0].status == "fused"
 
 
+def test_a_changed_mask_fuses_all_pairs_again(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 1)
+    mask = tmp_path / "mask.png"
+    masked = fuser.with_config(observations=[{"mask": str(mask)}, None])
+
+    def status(columns: int) -> str:
+        Image.fromarray(np.uint8(255) * (np.indices((24, 20))[1] < columns)).save(mask)
+        return fuse_folders(ir, vis, tmp_path / "out", masked).outcomes[0].status
+
+    assert [status(columns) for columns in (9, 9, 15)] == ["fused", "skipped", "fused"]
+
+
 def test_one_bad_pair_does_not_stop_the_rest(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 4)
     (ir / "001_ir.png").write_bytes(b"not a picture")

@@ -42,5 +42,8 @@ def test_more_observations_than_sources_are_refused(fuser):
 def test_a_mask_that_leaves_nothing_is_refused(fuser, tmp_path):
     Image.new("L", INFRARED.shape[::-1]).save(tmp_path / "mask.png")
     given = [{"mask": str(tmp_path / "mask.png")}, None]
-    with pytest.raises(DdfmError, match=r"mask\.png is black"):
+    with pytest.raises(DdfmError, match=r"mask\.png leaves nothing of .* has 0 % of white"):
+        fuser.with_config(observations=given)(INFRARED, VISIBLE)
+    Image.new("L", (9, 8)).save(tmp_path / "mask.png")
+    with pytest.raises(DdfmError, match=r"mask\.png has 9 x 8 pixels, and .*; they must"):
         fuser.with_config(observations=given)(INFRARED, VISIBLE)
