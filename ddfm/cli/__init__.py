@@ -19,10 +19,11 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from ddfm.cli.bench import bench
 from ddfm.cli.cite import cite
-from ddfm.cli.defaults import read_defaults
+from ddfm.cli.defaults import defaults_file, read_defaults, variable_of
 from ddfm.cli.export import export
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
@@ -65,7 +66,12 @@ class Program(click.Group):
         return super().make_context(*args, **{"default_map": read_defaults(self)} | kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuses options whose hyphens became dashes, as in text copied from a web page."""
+        """Refuses options whose hyphens became dashes, as in text copied from a web page.
+
+        Nor is any argument empty on purpose, which would be the current folder as a path.
+        """
+        if "" in args:
+            raise click.UsageError("an argument is empty; is a variable of the shell not set?")
         for word in args:
             if word.startswith(DASHES) and not os.path.exists(word):
                 option = ("-" if len(word) == 2 else "--") + word[1:]
@@ -104,7 +110,8 @@ class Program(click.Group):
             if type(error).__name__ == "NoArgsIsHelpError":
                 error.show()
                 return BAD_INPUT
-            return _fail(error.format_message() + _as_file(error) + _help_for(error))
+            said = _origin(error) + error.format_message()
+            return _fail(said + _as_file(error) + _help_for(error))
         except DdfmError as error:
             return _fail(str(error))
         except OSError as error:
@@ -149,6 +156,18 @@ def _orderly_end() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _origin(error: click.ClickException) -> str:
+    """Where a value that is wrong was set, if not on the command line."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return ""
+    source = error.ctx.get_parameter_source(str(error.param.name))
+    if source is ParameterSource.DEFAULT_MAP:
+        return f"{defaults_file()} [{error.ctx.info_name}]: "
+    if source is ParameterSource.ENVIRONMENT:
+        return f"${variable_of(str(error.ctx.info_name), error.param)}: "
+    return ""
 
 
 def _as_file(error: click.ClickException) -> str:

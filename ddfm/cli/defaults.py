@@ -13,30 +13,53 @@ the file.
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ddfm.errors import InputError, unknown
+from ddfm.errors import DdfmWarning, InputError, unknown
 
-__all__ = ["read_defaults"]
+__all__ = ["defaults_file", "read_defaults", "variable_of"]
 
 NAME = "ddfm.toml"
+PREFIX = "DDFM_"  # of variables
 OWN = {"volume": {"task": "medical"}}  # unlike images, volumes are medical unless specified
 
 
 def read_defaults(group: click.Group) -> dict[str, dict[str, Any]]:
     """The defaults of each command of a group: {command: {parameter: value}}."""
-    named = os.environ.get("DDFM_CONFIG")
-    path = Path(named or NAME)
-    if named is None and not path.is_file():
+    _check_environment(group)
+    path = defaults_file()
+    if "DDFM_CONFIG" not in os.environ and not path.is_file():
         return OWN
     from ddfm.storage.inputs import toml_table
 
     tables = toml_table(path)
     read = {name: _options(group, name, table, path) for name, table in tables.items()}
     return {name: OWN.get(name, {}) | read.get(name, {}) for name in (*OWN, *read)}
+
+
+def defaults_file() -> Path:
+    """The file of defaults, which need not exist."""
+    return Path(os.environ.get("DDFM_CONFIG") or NAME)
+
+
+def variable_of(command: str, parameter: click.Parameter) -> str:
+    """The variable of the environment that sets a parameter of a command."""
+    return f"{PREFIX}{command}_{parameter.name}".replace("-", "_").upper()
+
+
+def _check_environment(group: click.Group) -> None:
+    """Warns of variables that are like those of a command, but set none of its options."""
+    for name, command in group.commands.items():
+        known = {variable_of(name, parameter) for parameter in command.params}
+        start = f"{PREFIX}{name}_".replace("-", "_").upper()
+        for variable in os.environ:
+            if variable.startswith(start) and variable not in known:
+                word = f"ignored: {unknown('variable', variable, known)}"
+                warnings.warn(word, DdfmWarning, stacklevel=2)
 
 
 def _options(group: click.Group, name: str, table: Any, path: Path) -> dict[str, Any]:
@@ -55,4 +78,6 @@ def _options(group: click.Group, name: str, table: Any, path: Path) -> dict[str,
     for option in table:
         if option not in known:
             raise InputError(f"{path}: {unknown(f'option of {name}', option, known)}")
-    return {str(known[option]): value for option, value in table.items()}
+    several = {parameter.name for parameter in command.params if parameter.multiple}
+    named = {str(known[option]): value for option, value in table.items()}
+    return {k: [v] if k in several and isinstance(v, str) else v for k, v in named.items()}

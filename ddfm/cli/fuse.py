@@ -52,7 +52,7 @@ __all__ = ["fuse"]
     "-o",
     "--output",
     required=True,
-    type=OutputPath(),
+    type=OutputPath(dash=True),
     help="The file to write, in the format of its suffix: .png, .tif, .jpg, .webp, .bmp or .jp2; "
     "for folders, the folder to write into; - is standard output.",
 )
@@ -131,6 +131,8 @@ def fuse(
         as_json=as_json,
         quiet=quiet,
     )
+    if output == DASH and any(source.is_dir() or is_video(source) for source in sources):
+        raise click.UsageError("standard output (-o -) is for an image; name a folder or a film")
     if sources[0].is_dir():
         return _fuse_folders(request)
     to_stdout = {"--format"} if output == DASH else set()
@@ -279,8 +281,12 @@ def _size_of_result(pictures: Sequence[Picture], config: FusionConfig) -> tuple[
 
 def _fused(request: _Request, pictures: Sequence[Picture], beside: Beside) -> Fusion:
     from ddfm.fuser import Fuser  # imports torch, so only after all checks
+    from ddfm.imaging.writing import keeps_metadata
 
-    return Fuser(**request.settings)(*pictures, progress=request.progress, **beside.asked)
+    settings = request.settings
+    if request.output != DASH and not keeps_metadata(request.output):
+        settings = settings | {"metadata_from": "none"}  # else a warning says what is kept
+    return Fuser(**settings)(*pictures, progress=request.progress, **beside.asked)
 
 
 def _write(request: _Request, fusion: Fusion, pictures: Sequence[Picture], beside: Beside) -> None:

@@ -12,6 +12,7 @@ from ddfm.cli.looks import lines_about
 from ddfm.cli.options import echo_json, json_option, reading_options
 from ddfm.cli.sources import check_exist
 from ddfm.cli.writing import say
+from ddfm.errors import DdfmError
 from ddfm.progress import stage
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["info"]
 )
 @reading_options
 @json_option
-def info(files: tuple[Path, ...], as_json: bool) -> None:
+def info(files: tuple[Path, ...], as_json: bool) -> int:
     """Show how a result was made: version, weights, settings, and the SHA-256 of the sources.
 
     The file holds this record unless it was made with --strip. To fuse again in the same way, use
@@ -45,18 +46,30 @@ def info(files: tuple[Path, ...], as_json: bool) -> None:
       ddfm info fused.mp4
     """
     check_exist(files)
-    from ddfm.pipeline.records import read_record
-
-    plain = []
+    plain, failed = [], False
     for file in files:
-        record = read_record(file)
-        looked = {} if record is not None else _looked_at(file)
-        if as_json:
-            plain.append(looked if record is None else record.plain())
-        else:
-            say("\n".join(_about(file, looked) if record is None else _lines(file, record)))
+        try:
+            plain.append(_told(file, as_json))
+        except DdfmError as error:
+            if len(files) == 1:
+                raise
+            failed = True
+            plain.append({"file": str(file), "error": str(error)})
+            say(f"ddfm: error: {error}", err=True)
     if as_json:
         echo_json(plain if len(plain) > 1 else plain[0])
+    return int(failed)
+
+
+def _told(file: Path, as_json: bool) -> dict[str, Any]:
+    """What is known of a file, which is also printed as text if JSON is not asked for."""
+    from ddfm.pipeline.records import read_record
+
+    record = read_record(file)
+    looked = {} if record is not None else _looked_at(file)
+    if not as_json:
+        say("\n".join(_about(file, looked) if record is None else _lines(file, record)))
+    return looked if record is None else record.plain()
 
 
 def _looked_at(file: Path) -> dict[str, Any]:

@@ -23,10 +23,16 @@ __all__ = ["OutputPath", "WritingCommand", "say", "say_done"]
 
 
 class OutputPath(click.Path):
-    """The path of a file or folder that the command writes."""
+    """The path of a file or folder that the command writes; a dash may be standard output."""
 
-    def __init__(self) -> None:
+    def __init__(self, dash: bool = False) -> None:
         super().__init__(path_type=Path)
+        self.dash = dash
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if str(value) == "-" and not self.dash:
+            self.fail("standard output (-) is for an image by ddfm fuse; name a file", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class WritingCommand(click.Command):

@@ -42,6 +42,7 @@ __all__ = [
     "check_output",
     "held_by",
     "image_bytes",
+    "keeps_metadata",
     "output_suffix",
     "write_drawing",
     "write_image",
@@ -57,6 +58,7 @@ class _Format:
     depths: tuple[type, ...]
     alpha: bool = True
     icc: bool = True
+    metadata: bool = True
     side: int = 2**31 - 1  # the most pixels in a row or column
 
 
@@ -71,9 +73,9 @@ _WRITABLE = {
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".webp": _Format("WEBP", (np.uint8,), side=16383),
-    ".bmp": _Format("BMP", (np.uint8,), alpha=False, icc=False),
+    ".bmp": _Format("BMP", (np.uint8,), alpha=False, icc=False, metadata=False),
     ".jp2": _JPEG2000,
-    ".j2k": replace(_JPEG2000, icc=False),
+    ".j2k": replace(_JPEG2000, icc=False, metadata=False),
 }
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -143,6 +145,11 @@ def image_bytes(
         array = _with_gaps(array, like)
     icc = _fitting_profile(like.icc, array) if form.icc else None
     return _encode(path, array, form.name, icc, like.metadata, record)
+
+
+def keeps_metadata(path: str | os.PathLike[str]) -> bool:
+    """Whether the format of this path has EXIF, XMP and the record."""
+    return _format_of(Path(path)).metadata
 
 
 def held_by(path: str | os.PathLike[str], picture: Picture) -> tuple[Picture, tuple[str, ...]]:

@@ -148,6 +148,32 @@ def test_mistakes_in_the_file_are_refused_in_one_line(tmp_path, monkeypatch, tex
     refused(ddfm_run("priors", "list"), *words)
 
 
+def test_a_wrong_default_is_refused_with_its_origin(tmp_path, monkeypatch, pair):
+    monkeypatch.chdir(tmp_path)
+    command = ["fuse", *pair, "-o", "f.png", *FAST]
+    (tmp_path / "ddfm.toml").write_text('[fuse]\nbalance = "x"\n')
+    refused(ddfm_run(*command), "ddfm.toml [fuse]: ", "'--balance': 'x' is not a valid float")
+    monkeypatch.setenv("DDFM_FUSE_BALANCE", "y")
+    refused(ddfm_run(*command), "$DDFM_FUSE_BALANCE: ", "'--balance': 'y' is not a valid float")
+
+
+def test_one_word_is_enough_for_an_option_that_takes_several(tmp_path, monkeypatch, pair):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ddfm.toml").write_text('[fuse]\nshow = "side-by-side"\n')
+    assert ddfm_run("fuse", *pair, "-o", "f.png", *FAST).exit_code == 0
+    assert (tmp_path / "f.side-by-side.png").exists()
+
+
+def test_a_misspelt_variable_is_named(monkeypatch):
+    monkeypatch.setenv("DDFM_FUSE_TAKS", "medical")
+    said = ddfm_run("priors", "list").stderr
+    assert "unknown variable 'DDFM_FUSE_TAKS'; did you mean DDFM_FUSE_TASK" in said
+
+
+def test_an_empty_argument_is_refused(pair):
+    refused(ddfm_run("fuse", "", pair[1], "-o", "f.png"), "an argument is empty")
+
+
 def test_a_named_file_of_defaults_must_exist(monkeypatch):
     monkeypatch.setenv("DDFM_CONFIG", "no-such.toml")
     refused(ddfm_run("priors", "list"), "no-such.toml")

@@ -258,3 +258,16 @@ def test_several_files_are_described_one_after_the_other(tmp_path):
     both = json.loads(ddfm_run("info", *files, "--json").stdout)
     assert both == [plain(file) for file in files]
     refused(ddfm_run("info", *files, tmp_path / "none.png"), "none.png: there is no such file")
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path):
+    for name in ("a.png", "c.png"):
+        Image.new("L", (30, 24)).save(tmp_path / name)
+    (tmp_path / "b.png").write_text("no image")
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    said = ddfm_run("info", *files)
+    assert said.exit_code == 1 and said.stdout.count("30 x 24 pixels") == 2
+    assert len(said.stderr.splitlines()) == 1 and "b.png is not an image" in said.stderr
+    first, second, third = json.loads(ddfm_run("info", *files, "--json").stdout)
+    assert (first["width"], third["width"]) == (30, 30)
+    assert second["file"] == str(files[1]) and "is not an image" in second["error"]

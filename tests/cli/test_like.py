@@ -225,6 +225,8 @@ def test_names_of_persons_are_reported_in_one_line_and_can_be_stripped(tmp_path,
     result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--range-a", "full", "--strip")
     assert result.output == "" and b"Ann Example" not in out.read_bytes()
     assert "settings" not in json.loads(ddfm_run("info", out, "--json").stdout)
+    bitmap = ddfm_run("fuse", *pair, "-o", tmp_path / "o.bmp", *FAST, "--range-a", "full")
+    assert (bitmap.exit_code, bitmap.stderr) == (0, "")  # it keeps no metadata
 
 
 def test_a_folder_reports_them_once(tmp_path, pair):

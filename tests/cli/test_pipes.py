@@ -41,6 +41,8 @@ def test_impossible_uses_of_pipes_are_refused(pair):
     refused(ddfm_run("fuse", "-", "-", "-o", "x.png"), "standard input (-) can be only one source")
     refused(ddfm_run("fuse", ir, vis, "-o", "-", "--json"), "--json writes to standard output")
     refused(ddfm_run("fuse", ir, vis, "-o", "-", "--show", "overlay"), "name a file")
+    refused(ddfm_run("fuse", ir.parent, ir.parent, "-o", "-"), "(-o -) is for an image")
+    refused(ddfm_run("film", ir, vis, "-o", "-"), "is for an image by ddfm fuse")
     damaged = piped("fuse", "-", vis, "-o", "-", *FAST, input=b"?", stdout=subprocess.PIPE)
     refused_line = damaged.stderr.decode()
     assert damaged.returncode == 2 and damaged.stdout == b""
