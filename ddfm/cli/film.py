@@ -40,6 +40,11 @@ _OF_FILMS = (
 )
 
 
+def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> Any:
+    """A number of seconds, or "auto"."""
+    return value if value == "auto" else click.FLOAT(value, parameter, context)
+
+
 @click.command(cls=RangeCommand, short_help="Fuse two registered films.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
@@ -64,10 +69,11 @@ _OF_FILMS = (
 )
 @click.option(
     "--delay",
-    type=float,
-    default=0.0,
-    metavar="SECONDS",
-    help="Videos: how much later than A B begins; negative if A begins later.  [default: 0]",
+    callback=_seconds,
+    default="0",
+    metavar="SECONDS|auto",
+    help="Videos: how much later than A B begins; negative if A does; auto finds it by the motion "
+    "in both.  [default: 0, with a warning if the motion tells otherwise]",
 )
 @click.option(
     "--no-temporal-denoising",
@@ -128,7 +134,7 @@ def film(
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
-      ddfm film infrared.mp4 phone.mov -o fused.mp4 --delay 2.4
+      ddfm film infrared.mp4 phone.mov -o fused.mp4 --delay auto --align once
       ddfm film flir/ photos/ -o fused.mp4 --celsius 15 40
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --shard 3/8
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --attribution map.mp4

@@ -14,14 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ddfm.arguments import a_number, number
+from ddfm.arguments import a_number, number, one_of
 from ddfm.errors import DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs, natural
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
+from ddfm.progress import stage
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import KnownFile, sha256_of_all
 from ddfm.storage.lines import Entry
@@ -29,16 +30,18 @@ from ddfm.storage.manifest import NAME, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video, comment
 from ddfm.video.formats import WRITTEN
+from ddfm.video.motion import find_delay
 from ddfm.video.sound import complete
 from ddfm.video.timing import at_rate, in_seconds, timing_of
 
 if TYPE_CHECKING:
     from ddfm.result import Fusion
 
-__all__ = ["Film", "check_film", "check_rate", "open_film", "writing"]
+__all__ = ["Film", "check_film", "check_rate", "delay_of", "open_film", "writing"]
 
 SAME = 1e-3  # relative difference of rates that are called equal
 LATEST = 86_400  # seconds; a day
+NOTICED = 0.15  # seconds by which two films must be off to be told
 
 
 @dataclass(frozen=True)
@@ -87,21 +90,48 @@ def open_film(
         delay: how many seconds later than video A video B begins.
     """
     a, b = Path(a), Path(b)
-    delay = number("the delay", delay, -LATEST, LATEST)
     if a.is_dir() != b.is_dir():
         folder, other = (a, b) if a.is_dir() else (b, a)
         raise InputError(f"{folder} is a folder and {other} is not; give two folders or two videos")
     if a.is_dir():
-        if delay:
-            raise InputError(
-                "a delay (--delay) is for videos; frames of folders are paired by name"
-            )
         return _folders(a, b, pattern, RATE if rate is None else rate)
     if pattern is not None:
         raise InputError(
             "a pattern is for pairing the frames of two folders; leave it out for videos"
         )
     return _videos(a, b, rate, delay)
+
+
+def delay_of(
+    a: str | os.PathLike[str], b: str | os.PathLike[str], delay: Any, look: bool = True
+) -> tuple[float, list[str]]:
+    """How many seconds later video b begins than a, and what was found, in words.
+
+    Args:
+        a, b: the films.
+        delay: the seconds, or "auto" to find them.
+        look: whether to look for a delay if none is given; one is not used, but warned of.
+    """
+    auto = isinstance(delay, str) and one_of("delay", delay, ("auto",)) == "auto"
+    given = 0.0 if auto else number("the delay", delay, -LATEST, LATEST)
+    if Path(a).is_dir() or Path(b).is_dir():
+        if auto or given:
+            raise InputError(
+                "a delay (--delay) is for videos; frames of folders are paired by name"
+            )
+        return 0.0, []
+    if given or not (auto or look):
+        return given, []
+    stage("comparing the motion in both films")
+    found = find_delay(Path(a), Path(b))
+    which = f"{b} begins {abs(found.seconds):g} s {'after' if found.seconds > 0 else 'before'} {a}"
+    if auto and found.sure:
+        return found.seconds, [which]
+    if auto:
+        _say(f"the motion in {a} and {b} does not tell how much later one begins; 0 s is assumed")
+    elif found.sure and abs(found.seconds) > NOTICED:
+        _say(f"{which}, by the motion in both; --delay {found.seconds:g} pairs them accordingly")
+    return 0.0, []
 
 
 def check_film(

@@ -22,7 +22,7 @@ from ddfm.errors import DdfmWarning, InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.opening import Opening
-from ddfm.pipeline.film_files import Film, check_film, open_film, writing
+from ddfm.pipeline.film_files import Film, check_film, delay_of, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.film_work import FilmWork, read_frames
@@ -48,7 +48,7 @@ def fuse_sequence(
     *,
     pattern: str | None = None,
     rate: float | None = None,
-    delay: float = 0.0,
+    delay: Any = 0.0,
     temporal_denoising: bool = True,
     warm: bool = False,
     audio: str = "auto",
@@ -73,7 +73,8 @@ def fuse_sequence(
         fuser: None is `Fuser()`.
         pattern: how frames are named in both folders, such as "ir_{}.png:vis_{}.png".
         rate: frames per second of the result; None is that of the faster video, or 25 for folders.
-        delay: how many seconds later than video A video B begins; negative if A does.
+        delay: how many seconds later than video A video B begins; negative if A does; "auto" finds
+            it from the motion in both.
         temporal_denoising, warm: as for `fuse_frames`.
         audio: whose sound is kept: "a", "b", "none", or "auto", that of the video that has any.
         range_a, range_b: the values that are black and white in all frames of each film, as
@@ -98,8 +99,10 @@ def fuse_sequence(
     check_film(out, rate, Path(a).is_dir())
     sound = sound_of(Path(a), Path(b), audio)
     reading = _reading(range_a, range_b, celsius)
+    fuser = Fuser() if fuser is None else fuser
+    delay, found = delay_of(a, b, delay, fuser.config.look)
     open_it = partial(open_film, a, b, pattern, rate, delay)
-    fuser = _aligned(Fuser() if fuser is None else fuser, open_it)
+    fuser = _aligned(fuser, open_it)
     if save_transform is not None:
         fuser.save_transform(save_transform)
     film = open_it()
@@ -136,7 +139,7 @@ def fuse_sequence(
         # Frames may be large, and each one that waits takes memory.
         engine = Overlapping(ahead=1)
         done = run(frames, work, opened, stop=True, bar=bar, engine=engine, callback=callback)
-    return replace(done, observed=work.corrected(), aligned=common_motion(fuser))
+    return replace(done, observed=work.corrected(), aligned=[*found, *common_motion(fuser)])
 
 
 def _maps(uncertainty: Any, attribution: Any, samples: int) -> FilmMaps:

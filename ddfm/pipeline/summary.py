@@ -48,7 +48,7 @@ class Summary:
         seconds: the time that the run took.
         pairing: for folders, which files were paired and which were not.
         observed: for films, what was detected and corrected in each source, over all frames.
-        aligned: how each source was aligned by one transform for all, in words.
+        aligned: how all were aligned, in space by one transform and films in time, in words.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)

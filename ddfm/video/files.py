@@ -81,15 +81,27 @@ class VideoReader:
 
     def stamped(self) -> Generator[tuple[float | None, Picture], None, None]:
         """The frames with their time stamps in seconds, as far as these are known."""
+        for number, frame in enumerate(self._decoded(), 1):
+            with explained(f"{self.path} frame {number}"):
+                picture = from_array(self._array(frame), f"{self.path} frame {number}")
+            yield frame.time, picture
+
+    def thumbnails(self, size: tuple[int, int]) -> Iterator[tuple[float | None, np.ndarray]]:
+        """Small grey frames of this width and height, with their time stamps."""
+        width, height = size
+        for frame in self._decoded():
+            small = frame.reformat(width, height, "gray16le").to_ndarray()
+            yield frame.time, small.astype(np.float32)
+
+    def _decoded(self) -> Generator[Any, None, None]:
         with self.container:
             frames = self.container.decode(self.stream)
             for number in counting(1):
                 with explained(f"{self.path} frame {number}"):
                     frame = self._next(frames, number)
-                    if frame is None:
-                        return
-                    picture = from_array(self._array(frame), f"{self.path} frame {number}")
-                yield frame.time, picture
+                if frame is None:
+                    return
+                yield frame
 
     def _next(self, frames: Iterator[Any], number: int) -> Any:
         try:
