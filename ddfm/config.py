@@ -23,7 +23,7 @@ from ddfm.arguments import (
     whole_number,
 )
 from ddfm.diffusion.choices import check_sampler
-from ddfm.errors import InputError, unknown
+from ddfm.errors import InputError, short, unknown
 from ddfm.extensions import find_part
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
@@ -326,9 +326,14 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
     if isinstance(likelihood, str):
         found = find_part("likelihood", likelihood, RECIPES)
     own = found if isinstance(found, dict) else getattr(found, "recipe", {})
+    if not isinstance(own, Mapping):
+        raise InputError(
+            f"the recipe of {name_of(likelihood)} must be a dictionary of settings, not "
+            f"{short(own)}"
+        )
     names = [f.name for f in fields(ResolvedConfig)] + ["tone"]
     check_known(f"setting in the recipe of {name_of(likelihood)}", own, names)
-    return own | (OF_TASK[task] if found is RECIPES["default"] else {})
+    return dict(own) | (OF_TASK[task] if found is RECIPES["default"] else {})
 
 
 def _steps(name: str, value: Any) -> Any:
