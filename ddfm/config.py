@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ddfm.arguments import (
-    a_number,
     a_seed,
     check_known,
     flag,
@@ -156,6 +155,7 @@ class FusionConfig:
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished
         self._check_names()
+        self._check_tone()
         self._check_method()
 
     @classmethod
@@ -199,6 +199,17 @@ class FusionConfig:
             check_sampler(self.sampler)
         if self.steps is not None:
             counts_of(self.steps)
+
+    def _check_tone(self) -> None:
+        """Refuses options of the tone that are out of range."""
+        if (spread := self.options.get("spread")) is not None:
+            number("the option spread", spread, 0, math.inf)
+        if (gains := self.options.get("gains")) is not None and not 0 < gains[0] <= gains[1]:
+            low, high = gains
+            raise InputError(
+                "the option gains must be two numbers above 0, the least gain first, not "
+                f"{low:g}, {high:g}"
+            )
 
     @property
     def moves(self) -> bool:
@@ -378,7 +389,7 @@ _MAY_BE_NONE: dict[str, Callable[[str, Any], Any]] = {
     "sampler": _part,
     "steps": _steps,
     "start": whole_number,
-    "clean": a_number,
+    "clean": lambda name, value: number(name, value, 0, math.inf),
     "clip": flag,
     "tile": whole_number,
 }
