@@ -12,6 +12,7 @@ The steps are in `ddfm.fusing`: `ready`, `run` and `results`, in this order.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
@@ -270,8 +271,9 @@ class Fuser:
             check_attribution(self.config)
         if samples or attribution:
             together = 1
+        at_once = min(max(1, together), sys.maxsize)  # the most that islice takes
         for (task, *_), alike in groupby(map(self.registered, groups), self._kind):
-            while some := list(islice(alike, max(1, together))):
+            while some := list(islice(alike, at_once)):
                 watch = Watch(progress, callback, trajectory)
                 yield from self._fuse(some, task, watch, None, samples, attribution)
 
