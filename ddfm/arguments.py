@@ -24,6 +24,7 @@ __all__ = [
     "by_annotation",
     "check_known",
     "check_percentiles",
+    "count",
     "flag",
     "number",
     "one_of",
@@ -106,6 +107,15 @@ def whole_number(name: str, value: Any, bounds: str = "") -> int:
     except (TypeError, ValueError, OverflowError):
         pass
     raise InputError(f"{name} must be a whole number{bounds}, not {short(value)}")
+
+
+def count(name: str, value: Any) -> int:
+    """A whole number of at least 1."""
+    bounds = " of at least 1"
+    found = whole_number(name, value, bounds)
+    if found < 1:
+        raise InputError(f"{name} must be a whole number{bounds}, not {short(value)}")
+    return found
 
 
 def flag(name: str, value: Any) -> bool:

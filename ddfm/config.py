@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ddfm.arguments import (
-    a_number,
     a_seed,
     check_known,
     flag,
@@ -23,7 +22,7 @@ from ddfm.arguments import (
     whole_number,
 )
 from ddfm.diffusion.choices import check_sampler
-from ddfm.errors import InputError, unknown
+from ddfm.errors import InputError, short, unknown
 from ddfm.extensions import find_part
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
@@ -157,6 +156,7 @@ class FusionConfig:
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished
         self._check_names()
+        self._check_tone()
         self._check_method()
 
     @classmethod
@@ -200,6 +200,17 @@ class FusionConfig:
             check_sampler(self.sampler)
         if self.steps is not None:
             counts_of(self.steps)
+
+    def _check_tone(self) -> None:
+        """Refuses options of the tone that are out of range."""
+        if (spread := self.options.get("spread")) is not None:
+            number("the option spread", spread, 0, math.inf)
+        if (gains := self.options.get("gains")) is not None and not 0 < gains[0] <= gains[1]:
+            low, high = gains
+            raise InputError(
+                "the option gains must be two numbers above 0, the least gain first, not "
+                f"{low:g}, {high:g}"
+            )
 
     @property
     def moves(self) -> bool:
@@ -330,9 +341,14 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
     if isinstance(likelihood, str):
         found = find_part("likelihood", likelihood, RECIPES)
     own = found if isinstance(found, dict) else getattr(found, "recipe", {})
+    if not isinstance(own, Mapping):
+        raise InputError(
+            f"the recipe of {name_of(likelihood)} must be a dictionary of settings, not "
+            f"{short(own)}"
+        )
     names = [f.name for f in fields(ResolvedConfig)] + ["tone"]
     check_known(f"setting in the recipe of {name_of(likelihood)}", own, names)
-    return own | (OF_TASK[task] if found is RECIPES["default"] else {})
+    return dict(own) | (OF_TASK[task] if found is RECIPES["default"] else {})
 
 
 def _steps(name: str, value: Any) -> Any:
@@ -377,7 +393,7 @@ _MAY_BE_NONE: dict[str, Callable[[str, Any], Any]] = {
     "sampler": _part,
     "steps": _steps,
     "start": whole_number,
-    "clean": a_number,
+    "clean": lambda name, value: number(name, value, 0, math.inf),
     "clip": flag,
     "tile": whole_number,
 }

@@ -271,8 +271,9 @@ class Fuser:
             check_attribution(self.config)
         if samples or attribution:
             together = 1
+        at_once = min(max(1, together), sys.maxsize)  # the most that islice takes
         for (task, *_), alike in groupby(map(self.registered, groups), self._kind):
-            while some := list(islice(alike, min(max(1, together), sys.maxsize))):
+            while some := list(islice(alike, at_once)):
                 watch = Watch(progress, callback, trajectory)
                 yield from self._fuse(some, task, watch, None, samples, attribution)
 

@@ -69,6 +69,16 @@ class Degradation:
         both = zip(amounts, left, strict=True)
         return [Observation(**_observed(some, share)) for some, share in both]
 
+    def check(self, name: str, number: int) -> None:
+        """Raises if the set of this name, with this number of sources, lacks one of them."""
+        for part in self.parts:
+            if part.source is not None and part.source >= number:
+                letter, last = ascii_lowercase[part.source], ascii_lowercase[number - 1]
+                raise InputError(
+                    f"--degrade {self.name}: the set {name} has no source {letter}; its sources "
+                    f"are a to {last}"
+                )
+
     def _degraded(self, picture: Picture, name: str, k: int) -> Picture:
         if not self.of(k):
             return picture
@@ -96,6 +106,8 @@ def inside(size: Size, share: float | None) -> tuple[slice, slice]:
 def _part(word: str) -> Part:
     name, _, amount = word.partition("=")
     kind, _, source = name.partition("-")
+    if kind == "mixed":
+        raise InputError(f"--degrade {word}: mixed takes no amount and no source; it is {MIXED}")
     if kind not in KINDS:
         raise unknown("degradation (--degrade)", kind, [*KINDS, "mixed"])
     if len(source) > 1 or source not in ascii_lowercase:
@@ -106,8 +118,10 @@ def _part(word: str) -> Part:
         number = math.nan
     low, high = LIMITS.get(kind, (0.0, 255.0))
     if not low <= number <= high:
+        example = min(4.0, (low + high) / 2)
         raise InputError(
-            f"--degrade {word}: {kind} must be a number from {low:g} to {high:g}, as in {kind}-a=4"
+            f"--degrade {word}: {kind} must be a number from {low:g} to {high:g}, as in "
+            f"{kind}-a={example:g}"
         )
     return Part(kind, number, ascii_lowercase.index(source) if source else None)
 

@@ -81,6 +81,9 @@ def bench(
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
     degradations = tuple({one.name: one for one in degrade}.values())  # without repetitions
+    for what in degradations:
+        for dataset in datasets:
+            what.check(dataset.name, len(dataset.subfolders))
     if shard is not None:
         datasets = [_part(dataset, shard) for dataset in datasets]
         methods = [method for method in methods if method.make is not None]

@@ -187,12 +187,12 @@ def _methods(
     """The methods to compare: configurations of ddfm, baselines, and the results of others."""
     import ddfm.bench as room
 
-    others = dict(_named(text) for text in also)
+    others = [_named(text) for text in also]
     name = "default" if settings["method"] == "ddfm" else settings["method"]
     given = {name: {}} if config is None else room.read_configs(config)
     methods = [room.configured(name, settings | own) for name, own in given.items()]
     methods += [room.baseline(name) for name in room.BASELINES if baselines]
-    return methods + [room.from_folder(name, folder) for name, folder in others.items()]
+    return methods + [room.from_folder(name, folder) for name, folder in others]
 
 
 def _datasets(

@@ -98,7 +98,10 @@ def load_head(path: Path) -> tuple[Head, About]:
             names = file.keys()
             weights = {name: file.get_tensor(name).float() for name in names}
     except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot read the head {path}: {error}") from None
+        raise InputError(
+            f"cannot read the head {path}: it is not a whole safetensors file, as ddfm "
+            f"train-dmfuse writes it: {one_line(error)}"
+        ) from None
     if text is None:
         raise InputError(f"{path} is not a head of DMFuse; train one with ddfm train-dmfuse")
     about = _about(json_object(text, f"the metadata of {path}"), path)

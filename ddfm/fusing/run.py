@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ from ddfm.registration.pictures import Registered
 from ddfm.restoration.noise import deviation_of
 from ddfm.restoration.observation import observation_of_each
 from ddfm.result import Chosen
-from ddfm.trust.attribution import Attribution, attributed
+from ddfm.trust.attribution import Attribution, attributed, check_shares
 from ddfm.trust.samples import posterior_samples
 from ddfm.trust.uncertainty import Uncertainty
 
@@ -83,10 +84,14 @@ class Run:
     @torch.no_grad()
     def attribution(self) -> Attribution | None:
         """The attribution of the result, for a run of one group."""
-        shares = None if self.likelihood is None else self.likelihood.attribution()
-        if shares is None or self.f is None:
+        if self.likelihood is None or self.f is None:
+            return None
+        shares = self.likelihood.attribution()
+        if shares is None:
             return None
         pictures = self.groups[0].pictures
+        shape = (1, len(pictures) + 1, *self.f.shape[-2:])
+        check_shares(shares, shape, _hook("attribution", self.likelihood))
         names = [picture.name for picture in pictures]
         luminance = self.fused[0, 0].float().cpu().numpy()
         found = attributed(shares, self.observed[0], self.f, luminance, names)
@@ -116,7 +121,9 @@ class Run:
                 noise, quiet = [0.0] * len(seeds), Watch(False)
                 with quiet:
                     f, _ = _in_a_loop(s, noise, config, model.prior, quiet, None, seeds)
-            return tone(self.likelihood.finish(within(f, size)))[0]
+            else:
+                f = _returned(f, s[0].shape, "again", self.likelihood)
+            return tone(_finished(f, size, self.likelihood))[0]
 
         samples = posterior_samples(sources, model.prior, fuse, count, config.seed, size)
         return Uncertainty(self.fused[0, 0].float().cpu().numpy(), samples)
@@ -147,7 +154,7 @@ def run(
             noise = [_noise_left(sources, size) for sources in observed]
             seeds = [config.seed] * len(groups)
             f, likelihood = _in_a_loop(s, noise, config, model.prior, watch, first, seeds)
-            fused = likelihood.finish(within(f, size))
+            fused = _finished(f, size, likelihood)
         else:
             fused = _in_one_pass(s, config, model, size)
         fused, chosen = Tone.among(config.options)(fused)
@@ -176,7 +183,9 @@ def _in_a_loop(
         noise = draw(s[0].expand(channels))
         if config.start is None:
             return noise
-        first = likelihood.first_guess() if guess is None else guess
+        first = guess
+        if first is None:
+            first = _returned(likelihood.first_guess(), s[0].shape, "first_guess", likelihood)
         return noised(first.expand(channels), config.start, prior.alphas_bar, noise)
 
     start = len(prior.alphas_bar) - 1 if config.start is None else config.start
@@ -196,6 +205,22 @@ def _in_a_loop(
     return luminance(finite(of_shape(x, shape, sampler), sampler)), likelihood
 
 
+def _finished(f: Tensor, size: tuple[int, int], likelihood: Likelihood) -> Tensor:
+    """Fused luminance in [0, 1] from the result of the loop, without its padding."""
+    f = within(f, size)
+    return _returned(likelihood.finish(f), f.shape, "finish", likelihood)
+
+
+def _returned(x: Any, shape: Sequence[int], name: str, likelihood: Likelihood) -> Tensor:
+    """What a method of a likelihood returned; it may be the user's own, and is checked."""
+    what = _hook(name, likelihood)
+    return finite(of_shape(x, shape, what), what)
+
+
+def _hook(name: str, likelihood: Likelihood) -> str:
+    return f"{name} of the likelihood {type(likelihood).__name__}"
+
+
 def _in_one_pass(
     s: list[Tensor], config: ResolvedConfig, model: Model, size: tuple[int, int]
 ) -> Tensor:
@@ -206,16 +231,28 @@ def _in_one_pass(
 
 def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model) -> list[Observed]:
     """The sources as the likelihood takes them, with their noise removed if there is any."""
-    prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
     stage("estimating noise")
     observed = []
     known = observation_of_each(config.observations, len(pictures))
     for picture, observation in zip(pictures, known, strict=True):
-        x = _padded(prepared(grey(picture)), model)
+        x = _padded(_prepared(grey(picture), config), model)
         specified = observation.noise is not None
         one = observe(x, model.prior, picture.size, config.clean, picture.clipped_noise, specified)
         observed.append(one)
     return observed
+
+
+def _prepared(levels: np.ndarray, config: ResolvedConfig) -> np.ndarray:
+    """The luminance of a source in the form that the likelihood needs."""
+    prepare = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
+    found = prepare(levels)
+    alike = isinstance(found, np.ndarray) and found.shape == levels.shape
+    if alike and np.isfinite(found).all():
+        return found
+    raise InputError(
+        f"prepared of the likelihood {name_of(config.likelihood)} must return an array of shape "
+        f"{levels.shape}, of finite numbers"
+    )
 
 
 def _guess(guess: np.ndarray, size: tuple[int, int], model: Model) -> Tensor:

@@ -49,12 +49,10 @@ def make_likelihood(
 ) -> Likelihood:
     """A likelihood for a batch of pairs, or of more sources; infrared comes first."""
     check_source_count(len(sources), likelihood)
-    make = find_likelihood(likelihood)
     name = _name(likelihood)
-    parameters = inspect.signature(make).parameters.values()
-    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    known = [p.name for p in _parameters(likelihood) if p.kind is p.KEYWORD_ONLY]
     check_known(f"option of the likelihood {name}", options, known)
-    made = make(*sources, **options)
+    made = find_likelihood(likelihood)(*sources, **options)
     if not isinstance(made, Likelihood):
         raise InputError(
             f"the likelihood {name} made a {type(made).__name__}; it must be a ddfm.Likelihood"
@@ -64,10 +62,22 @@ def make_likelihood(
 
 def check_source_count(number: int, likelihood: str | Callable[..., Any]) -> None:
     """Raises InputError if the likelihood does not take this number of sources."""
-    make = find_likelihood(likelihood)
-    parameters = inspect.signature(make).parameters.values()
+    parameters = _parameters(likelihood)
     if number != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         raise InputError(f"the likelihood {_name(likelihood)} needs two sources, not {number}")
+
+
+def _parameters(likelihood: str | Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of what makes a likelihood; raises if it cannot make any."""
+    make = find_likelihood(likelihood)
+    if missing := sorted(getattr(make, "__abstractmethods__", ())):
+        raise InputError(
+            f"the likelihood {_name(likelihood)} does not define {', '.join(missing)}; subclasses "
+            "of ddfm.Likelihood do"
+        )
+    if isinstance(make, type) and not issubclass(make, Likelihood):
+        raise InputError(f"the likelihood {_name(likelihood)} is no subclass of ddfm.Likelihood")
+    return list(inspect.signature(make).parameters.values())
 
 
 def _name(likelihood: str | Callable[..., Any]) -> str:

@@ -94,6 +94,7 @@ import copy
 import torch
 from torch import Tensor
 
+from ddfm.arguments import number
 from ddfm.errors import InputError
 from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.likelihood.gradients import AROUND, GRAIN, NEAR, Gradients, Weighing, noise_energy_of
@@ -155,10 +156,11 @@ class EvidenceLikelihood(Likelihood):
         super().__init__(*sources)
         if min(alpha, width, learn, edge) <= 0:
             raise InputError("alpha, width, learn and edge of the likelihood must be positive")
-        if min(kappa, phi, full, faint, theta, lam) < 0:
+        if min(kappa, p, phi, full, faint, theta, lam) < 0:
             raise InputError(
-                "kappa, phi, full, faint, theta and lam of the likelihood must not be negative"
+                "kappa, p, phi, full, faint, theta and lam of the likelihood must not be negative"
             )
+        balance = number("the option balance", balance, -1, 1)
         if balance and len(sources) != 2:
             raise InputError(f"a balance is between two sources, not {len(sources)}")
         preference = REACH * balance * abs(balance)

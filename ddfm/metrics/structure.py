@@ -91,7 +91,8 @@ def check_size(g: Grey, smallest: int, name: str) -> None:
         height, width = g.pixels.shape
         raise InputError(
             f"{name} needs images of at least {smallest}x{smallest} pixels, not {width}x{height}; "
-            "for smaller ones, choose other metrics (metrics=[...], --metrics)"
+            "leave smaller ones out, or choose other metrics (metrics=[...], ddfm metrics "
+            "--metrics)"
         )
 
 

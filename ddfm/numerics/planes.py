@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ def within(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x[..., :height, :width]
 
 
-def of_shape(x: Any, shape: torch.Size, what: str) -> Tensor:
+def of_shape(x: Any, shape: Sequence[int], what: str) -> Tensor:
     """x, which `what` returned, a part that may be the user's own; it must have this shape."""
-    if isinstance(x, Tensor) and x.shape == shape:
+    if isinstance(x, Tensor) and x.shape == tuple(shape):
         return x
     found = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
     raise InputError(f"{what} must return a tensor of shape {tuple(shape)}, not {found}")

@@ -40,6 +40,12 @@ def find_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
                 "auto/8"
             )
         index = str(place + 1)
+        if count.isdecimal() and place >= int(count):
+            raise InputError(
+                f"--shard {text}: this process would be part {index} of {count}, as in an array "
+                "of which only some tasks run; give the part and the number of all parts, such as "
+                "--shard 3/64"
+            )
     if not (index.isdecimal() and count.isdecimal()) or not 1 <= int(index) <= int(count):
         raise InputError(
             "--shard must be a part and the number of parts, such as 1/8 to 8/8, or auto, not "

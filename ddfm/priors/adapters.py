@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ddfm.errors import DdfmError, InputError, MissingExtra, one_line, short
-from ddfm.priors.checkpoints import read_state_dict
+from ddfm.priors.checkpoints import check_finite, read_state_dict
 from ddfm.priors.layout import build, infer_settings
 from ddfm.priors.network import OwnTimes, UNetPrior
 from ddfm.priors.prior import FunctionPrior
@@ -238,7 +238,9 @@ def from_folder(
         raise InputError(f"the pipeline in {folder} does not work on pixels; a prior must")
     weights = _weights_in(unet)
     # Read first, since this refuses files that are damaged or could run a program.
-    numbers = sum(tensor.numel() for tensor in read_state_dict(weights).values())
+    state = read_state_dict(weights)
+    check_finite(state, str(weights))
+    numbers = sum(tensor.numel() for tensor in state.values())
     try:
         import diffusers
     except ImportError:

@@ -28,14 +28,14 @@ from ddfm.priors.settings import missing_diffusion, normalised, overlaid, refuse
 from ddfm.storage.files import write_weights
 from ddfm.storage.inputs import BoundedFile, existing_file, json_object, read_text
 
-__all__ = ["read_settings", "read_state_dict", "save_checkpoint"]
+__all__ = ["check_finite", "read_settings", "read_state_dict", "save_checkpoint"]
 
 MARK = "time_embed.0.weight"  # a key that all supported networks have
 POINTER = b"version https://git-lfs.github.com"  # how files of Git LFS begin until it runs
 LEGACY_PICKLES = 5  # pickles that precede the numbers in files from before PyTorch 1.6
 # Keys under which training programs keep weights; running averages come first.
 WRAPPERS = (
-    *("ema", "ema_state_dict", "model_ema", "ema_model", "params_ema"),
+    *("ema", "ema_state_dict", "model_ema", "ema_model", "params_ema", "average"),
     *("state_dict", "model_state_dict", "model", "net", "network", "unet", "params", "module"),
 )
 
@@ -103,6 +103,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
         raise InputError(f"{path} is damaged: it claims more numbers than it holds")
     return tensors
+
+
+def check_finite(weights: Mapping[str, Tensor], where: str) -> None:
+    """Raise if any weight is NaN or infinite, as after a training that diverged."""
+    for key, weight in weights.items():
+        values = weight.float()
+        # Their sum is a quick check, ten times as fast; that of huge weights may be infinite.
+        if not bool(values.sum().isfinite() or values.isfinite().all()):
+            raise InputError(f"{where} has weights that are NaN or infinite, in {key}")
 
 
 def _hint(path: Path) -> str:

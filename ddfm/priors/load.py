@@ -12,7 +12,7 @@ from ddfm.errors import InputError
 from ddfm.extensions import find_part
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.priors import adapters, catalog, hub
-from ddfm.priors.checkpoints import read_settings, read_state_dict
+from ddfm.priors.checkpoints import check_finite, read_settings, read_state_dict
 from ddfm.priors.entries import ENTRIES, known, of_file
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.layout import build, infer_settings, missing_network
@@ -58,7 +58,7 @@ def load_prior(
         device, dtype: where and in what precision it computes, by the names that `Fuser` takes, or
             as torch objects; for files, the default is the CPU and float32. A model in memory is
             moved, not copied.
-        name: the name of the prior in results.
+        name: the name of the prior in results, unless `x` is a prior, which has its own.
         scheduler: the diffusers scheduler of a UNet2DModel.
         diffusion: the GaussianDiffusion of a model of guided-diffusion.
         config: other settings that `x` does not define: schedule ("linear", "cosine") and T, or
@@ -76,9 +76,11 @@ def load_prior(
         else:
             scheduler = process
     if isinstance(x, str | Path):
+        _refuse({"diffusion": diffusion}, "a name or a path")
         prior = _from_text(x, device, dtype, name, scheduler, config)
     elif isinstance(x, Prior):
-        _refuse(config, "a prior object")
+        others = {"name": name, "scheduler": scheduler, "diffusion": diffusion}
+        _refuse(config | others, "a prior object")
         prior = x
     elif diffusion is not None:
         prior = adapters.from_guided_diffusion(
@@ -105,6 +107,7 @@ def _from_text(
 ) -> Prior:
     if isinstance(x, str) and (entry := known(x)) is not None:
         if entry.name == "gaussian":
+            _refuse({"scheduler": scheduler}, "the prior gaussian")
             return _gaussian(config, name or entry.name)
         name = name or entry.name
         x = catalog.path_of(entry.name) or catalog.get(entry.name)
@@ -120,10 +123,13 @@ def _from_text(
     if not path.exists() and not path.suffix and len(path.parts) == 1:
         # An entry point of another package: a function that returns something to load.
         make = find_part("prior", str(x), dict.fromkeys(ENTRIES))
-        found, name = make(), name or str(x)
+        found = make()
+        if not isinstance(found, Prior):  # which has its own name
+            name = name or str(x)
         return load_prior(
             found, device=device, dtype=dtype, name=name, scheduler=scheduler, **config
         )
+    _refuse({"scheduler": scheduler}, "a checkpoint")
     return load_checkpoint(
         path, device=device or "cpu", dtype=dtype or torch.float32, name=name, **config
     )
@@ -152,6 +158,7 @@ def load_checkpoint(
     if settings.get("T", 1000) != 1000 and "rescale_timesteps" not in settings:
         missing.append("rescale_timesteps")
     refuse_missing(missing, where, _remedy(path))
+    check_finite(state, where)
     network = build(state, settings, where, device, dtype)
     alphas_bar = alphas_bar_of(settings)
     architecture = network.config.to_dict()
@@ -193,5 +200,6 @@ def _gaussian(config: dict[str, Any], name: str) -> GaussianPrior:
 
 
 def _refuse(config: dict[str, Any], what: str) -> None:
-    if config:
-        raise InputError(f"{what} takes no {next(iter(config))}: it has its own settings")
+    given = [key for key, value in config.items() if value is not None]
+    if given:
+        raise InputError(f"{what} takes no {given[0]}: it has its own settings")

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddfm.arguments import one_of
+from ddfm.arguments import count, one_of
 from ddfm.errors import InputError, unknown
 from ddfm.numerics.planes import of_shape
 from ddfm.priors.schedule import alpha_sigma
@@ -64,7 +64,7 @@ class Prior(ABC):
             raise InputError(f"a prior has 1 channel (luminance) or 3 (RGB), not {channels}")
         self.alphas_bar = alphas_bar
         self.channels = channels
-        self.multiple = multiple
+        self.multiple = count("multiple of a prior", multiple)
         self.name = name or type(self).__name__
         self.info = dict(info or {})
 

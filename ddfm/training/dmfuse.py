@@ -29,7 +29,7 @@ from ddfm.storage.ours import protecting
 from ddfm.storage.outputs import check_apart
 from ddfm.training.crops import Crops, FeatureCache, Targets, choose_crops
 from ddfm.training.dmfuse_loss import LOSSES, loss
-from ddfm.training.run import TrainingRun, prepare
+from ddfm.training.run import TrainingRun, prepare, what_is_read
 
 __all__ = ["Settings", "train_dmfuse"]
 
@@ -100,7 +100,8 @@ def train_dmfuse(
     check_apart(out, *sorted({path.parent for path in files}))
     with protecting(*files, init):
         prepare(out, s, WEIGHTS)
-        run = HeadRun(s, out, prior, _network(s, prior), torch.device(device))
+        read = what_is_read(files, init)
+        run = HeadRun(s, out, prior, _network(s, prior), torch.device(device), **read)
         pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
         train, run.aside = (pictures(name, some) for name, some in _split(pairs).items())
         if not run.resume():
@@ -161,9 +162,15 @@ class HeadRun(TrainingRun):
     aside: Data  # pairs that are not trained on
 
     def __init__(
-        self, settings: Settings, out: Path, prior: Prior, config: HeadConfig, device: torch.device
+        self,
+        settings: Settings,
+        out: Path,
+        prior: Prior,
+        config: HeadConfig,
+        device: torch.device,
+        **also: str | None,
     ) -> None:
-        super().__init__(settings, out, device, prior=prior.fingerprint)
+        super().__init__(settings, out, device, prior=prior.fingerprint, **also)
         self.prior = prior
         self.head = Head(config).to(device)
         self.dtype = fast_dtype(device)
@@ -226,6 +233,9 @@ class HeadRun(TrainingRun):
             for first in range(0, len(data.crops), 8)
         ]
         return {"aside": round(float(np.mean(values)), 4)}
+
+    def trained(self) -> nn.Module:
+        return self.head
 
     def write_weights(self) -> None:
         s, prior = self.settings, self.prior

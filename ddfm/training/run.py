@@ -6,10 +6,12 @@ checkpoint as if it had never stopped.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,19 +19,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
-from ddfm.errors import InputError, one_line
+from ddfm.errors import InputError, disk_explained, one_line
 from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
+from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import make_folder, write_json
 from ddfm.storage.ours import JSON_MARK
 from ddfm.storage.outputs import check_writable
 from ddfm.training.pictures import draw_curve
 
-__all__ = ["TrainingRun", "prepare"]
+__all__ = ["TrainingRun", "prepare", "what_is_read"]
 
 HISTORY, CURVE, CHECKPOINT = "history.json", "curve.png", "checkpoint.pt"
 REPORTING = ("report_every", "sample_every", "save_every")  # settings that may change in a run
+READ = ("data", "init")  # from `what_is_read`; runs begun by earlier versions lack it
 
 
 def prepare(out: Path, settings: Any, weights: str) -> None:
@@ -40,6 +45,17 @@ def prepare(out: Path, settings: Any, weights: str) -> None:
         check_writable(out / name)
 
 
+def what_is_read(files: Sequence[Path], init: str | Path | None) -> dict[str, str | None]:
+    """What must not change in a run: its files, by name and size, and the weights it began with.
+
+    Their folder may be moved in between.
+    """
+    with disk_explained("read the training data"):
+        lines = sorted(f"{path.name} {path.stat().st_size}\n" for path in files)
+    data = hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
+    return {"data": data, "init": None if init is None else sha256_of(init)}
+
+
 def _samples(step: int) -> str:
     return f"samples-{step:06d}.png"
 
@@ -48,9 +64,9 @@ class TrainingRun:
     """The part of a training run that does not depend on what is trained.
 
     Subclasses define `train_step`, a step; `parts`, what has state to be saved; `measured`, what is
-    measured in addition to the loss; `write_weights`, the result so far; and `draw`, the images for
-    watching the run. `settings` is a dataclass with seed, steps, warmup, and how often to report,
-    sample and save.
+    measured in addition to the loss; `trained`, the network that is the result, and
+    `write_weights`, which writes it; and `draw`, the images for watching the run. `settings` is a
+    dataclass with seed, steps, warmup, and how often to report, sample and save.
     """
 
     colors: ClassVar[Mapping[str, str]]  # colours of the lines of the curve, by what was measured
@@ -75,8 +91,12 @@ class TrainingRun:
         """Measured values for the history."""
         raise NotImplementedError
 
+    def trained(self) -> nn.Module:
+        """The network whose weights are the result."""
+        raise NotImplementedError
+
     def write_weights(self) -> None:
-        """Writes the weights as they are so far, for use."""
+        """Writes the weights as they are so far, for use, in half precision."""
         raise NotImplementedError
 
     def draw(self, path: Path) -> None:
@@ -91,10 +111,13 @@ class TrainingRun:
         """Does all remaining steps. Of several processes, only one reports."""
         steps = self.settings.steps
         if reports and self.step == steps:
+            self._check_weights()
             self.write_weights()  # they may have been deleted since
         bar = progress_bar(progress, desc="training", leave=True, total=steps, initial=self.step)
         while self.step < steps:
             loss = self.train_step(data)
+            if not math.isfinite(loss):
+                raise self._diverged("the loss is")
             self.losses.append(loss)
             bar.update()
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
@@ -118,6 +141,8 @@ class TrainingRun:
 
     def report(self) -> None:
         """Measures, draws and saves when it is time to."""
+        if any(self._due(getattr(self.settings, every)) for every in REPORTING):
+            self._check_weights()
         if self._due(self.settings.report_every):
             entry = {
                 "step": self.step,
@@ -136,6 +161,18 @@ class TrainingRun:
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.settings.steps
+
+    def _check_weights(self) -> None:
+        """Raises if the weights are not finite as they are written, so that good ones are kept."""
+        weights = self.trained().state_dict().values()
+        if not all(bool(weight.half().isfinite().all()) for weight in weights):
+            raise self._diverged("the weights are")
+
+    def _diverged(self, what: str) -> InputError:
+        return InputError(
+            f"training diverged: {what} not finite (NaN or infinity) at step {self.step}; lower "
+            "the learning rate"
+        )
 
     @property
     def _checkpoint(self) -> Path:
@@ -165,6 +202,7 @@ class TrainingRun:
                 f"cannot continue from {self._checkpoint}: it is not a checkpoint of ddfm "
                 f"({one_line(error)}); choose another --out"
             ) from None
+        design = {name: self.design[name] for name in READ if name in self.design} | design
         if design != self.design:
             names = sorted(design.keys() | self.design.keys())
             others = [name for name in names if design.get(name) != self.design.get(name)]

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from ddfm.arguments import a_seed, one_of, positive
-from ddfm.errors import InputError, one_line
+from ddfm.errors import InputError
+from ddfm.priors.checkpoints import check_finite, read_settings, read_state_dict
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
 from ddfm.priors.residual_unet import ResidualUNet, ResidualUNetConfig
@@ -36,7 +37,7 @@ from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.patterns import with_pattern
 from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.pictures import sample_sheet
-from ddfm.training.run import TrainingRun, prepare
+from ddfm.training.run import TrainingRun, prepare, what_is_read
 from ddfm.training.yardstick import SIGMAS, middle_crops
 
 __all__ = ["SHIPPED", "Settings", "network_of", "train_prior"]
@@ -102,7 +103,8 @@ def train_prior(
         if first:
             prepare(out, settings, WEIGHTS)
         crops = Photographs(photographs, max(settings.crops), progress)
-        run = PriorRun(settings, out, torch.device(device), rank, ranks)
+        read = what_is_read(photographs, init)
+        run = PriorRun(settings, out, torch.device(device), rank, ranks, **read)
         if not run.resume():
             run.start_from(init)
         if validation and first:
@@ -123,9 +125,15 @@ class PriorRun(TrainingRun):
     }
 
     def __init__(
-        self, settings: Settings, out: Path, device: torch.device, rank: int = 0, ranks: int = 1
+        self,
+        settings: Settings,
+        out: Path,
+        device: torch.device,
+        rank: int = 0,
+        ranks: int = 1,
+        **also: str | None,
     ) -> None:
-        super().__init__(settings, out, device)
+        super().__init__(settings, out, device, **also)
         self.rank, self.ranks = rank, ranks
         self.net = network_of(settings.network).to(device)
         self.average = network_of(settings.network).to(device).requires_grad_(False)
@@ -145,15 +153,16 @@ class PriorRun(TrainingRun):
         """Takes the weights in a file, if one is given."""
         if not init:
             return
-        from safetensors.torch import load_file
-
-        try:
-            weights = load_file(init)
-        except Exception as error:
-            raise InputError(f"cannot start from the weights {init}: {one_line(error)}") from None
-        own = self.net.state_dict()
+        weights, own = read_state_dict(init), self.net.state_dict()
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
             raise InputError(f"cannot start from the weights {init}: they are of another network")
+        check_finite(weights, str(init))
+        kind = read_settings(Path(init)).get("kind", self.settings.kind)
+        if kind != self.settings.kind:
+            raise InputError(
+                f"cannot start from the weights {init}: they predict {kind}, and this run "
+                f"{self.settings.kind}; choose --kind {kind}"
+            )
         self.net.load_state_dict(weights)
         self.average.load_state_dict(weights)
 
@@ -225,6 +234,9 @@ class PriorRun(TrainingRun):
 
     def draw(self, path: Path) -> None:
         sample_sheet(self.prior, path, self.device, self.progress)
+
+    def trained(self) -> nn.Module:
+        return self.average
 
     def write_weights(self) -> None:
         """Writes the averaged network in half precision, with all that `load_prior` needs."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,15 @@ from torch import Tensor
 
 from ddfm.arguments import by_annotation
 from ddfm.diffusion.observed import Observed
+from ddfm.errors import InputError, short
 from ddfm.imaging.writing import write_drawing, write_planes
 from ddfm.likelihood.base import Shares
 from ddfm.numerics.filters import smooth
-from ddfm.numerics.planes import within
+from ddfm.numerics.planes import finite, of_shape, within
 from ddfm.numerics.poisson import steepness
 from ddfm.trust.pictures import DEEP, drawn_attribution
 
-__all__ = ["PRIOR", "Attribution", "attributed", "names_of_planes"]
+__all__ = ["PRIOR", "Attribution", "attributed", "check_shares", "names_of_planes"]
 
 PRIOR = "the prior"  # its name in the list of sources
 
@@ -92,6 +94,16 @@ def names_of_planes(names: Sequence[str]) -> list[str]:
     """The names of the planes in `Attribution.planes`, from those of the sources and the prior."""
     shares = [f"{kind} of {name}" for kind in ("levels", "gradients") for name in names]
     return [*shares, "unsupported"]
+
+
+def check_shares(shares: Any, shape: Sequence[int], what: str) -> None:
+    """Raises unless `what`, a part that may be the user's own, returned shares of this shape."""
+    if not isinstance(shares, Shares):
+        raise InputError(
+            f"{what} must return ddfm.likelihood.base.Shares or None, not {short(shares)}"
+        )
+    for part in (shares.levels, shares.gradients):
+        finite(of_shape(part, shape, what), what)
 
 
 def attributed(

@@ -73,11 +73,20 @@ def test_degradations_of_one_source_and_in_sequence():
         ("scale-a=0.5", "scale must be a number from 1 to 64"),
         ("noise-first=3", "noise-a is for the first source"),
         ("noise=nan", "noise must be a number"),
+        ("mixed=3", r"mixed=3: mixed takes no amount .*; it is scale-a=4"),
+        ("frame=2", r"from 0.05 to 1, as in frame-a=0.525"),
     ],
 )
 def test_invalid_degradations_are_refused(text, why):
     with pytest.raises(DdfmError, match=why):
         find_degradation(text)
+
+
+def test_a_source_that_the_set_lacks_is_refused():
+    what = find_degradation("noise-c=5")
+    what.check("set", 3)
+    with pytest.raises(DdfmError, match="noise-c=5: the set set has no source c; .* a to b"):
+        what.check("set", 2)
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -362,6 +362,14 @@ def test_bad_arguments_are_refused_in_one_line(tmp_path, monkeypatch, arguments,
     assert message in result.output and "Traceback" not in result.output
 
 
+def test_each_method_and_source_of_a_degradation_must_exist_once(pairs, tmp_path):
+    out = ["--out", tmp_path / "out", *QUICK]
+    two = ["--also", f"X={pairs / 'ir'}", "--also", f"X={pairs / 'vi'}"]
+    refused(bench(pairs, *out, *two), "two methods have the same name, X; rename one")
+    refused(bench(pairs, *out, "--degrade", "noise-c=5"), "the set set has no source c")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_contact_sheet_shows_the_best_above_the_worst(pairs, tmp_path):
     copies = tmp_path / "out" / "set"  # a perfect pair: equal sources, and the result equal to both
     copies.mkdir(parents=True)

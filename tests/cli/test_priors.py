@@ -141,6 +141,10 @@ def bad_prior(kind: str, folder: Path) -> tuple[str, str]:
     if kind == "class conditioning":
         torch.save(state | {"label_emb.weight": torch.zeros(1000, 128)}, path)
         return str(path), "class conditioning"
+    if kind == "not finite":
+        path = path.with_suffix(".safetensors")
+        save_checkpoint(path, state | {"out.2.bias": torch.tensor([torch.nan])}, settings)
+        return str(path), "has weights that are NaN or infinite, in out.2.bias"
     assert kind == "settings missing"
     save_file(state, path.with_suffix(".safetensors"))
     return str(path.with_suffix(".safetensors")), "does not specify"
@@ -149,7 +153,7 @@ def bad_prior(kind: str, folder: Path) -> tuple[str, str]:
 PRIORS = [
     *("no such name", "no such file", "text", "a program", "text as safetensors", "truncated"),
     *("another network", "a few other shapes", "malicious", "class conditioning"),
-    "settings missing",
+    *("not finite", "settings missing"),
 ]
 
 
@@ -157,4 +161,6 @@ PRIORS = [
 def test_bad_priors_are_refused(kind, pair, out, tmp_path):
     prior, words = bad_prior(kind, tmp_path)
     refused(ddfm_run("fuse", *pair, "-o", out, *FAST, "--prior", prior), words)
+    if os.path.exists(prior):
+        refused(ddfm_run("priors", "check", prior), words)
     assert not (tmp_path / "owned").exists() and list(out.parent.iterdir()) == []

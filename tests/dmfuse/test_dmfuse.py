@@ -289,6 +289,8 @@ def test_a_killed_run_continues_with_the_same_result(pairs, trained, tmp_path, m
     assert all(torch.equal(mine[key], whole[key]) for key in whole)
     with pytest.raises(DdfmError, match=r"other settings \(prior\)"):
         train_dmfuse(pairs, tmp_path, tiny_prior(1), settings, progress=False)
+    with pytest.raises(DdfmError, match=r"other settings \(data\)"):
+        train_dmfuse(pairs[1:], tmp_path, tiny_prior(), settings, progress=False)
 
 
 def test_training_starts_from_another_head_of_the_same_design(pairs, trained, tmp_path):
@@ -303,6 +305,13 @@ def test_training_starts_from_another_head_of_the_same_design(pairs, trained, tm
             DdfmError, match="cannot start from the head .* must be those of this run"
         ):
             train_dmfuse(pairs, tmp_path / "other", settings=settings, **given)
+
+
+def test_training_that_diverges_writes_no_head(pairs, tmp_path):
+    settings = Settings(**QUICK, steps=4, lr=1e20)
+    with pytest.raises(DdfmError, match="training diverged: .* not finite .* lower the learning"):
+        train_dmfuse(pairs, tmp_path, tiny_prior(), settings, progress=False)
+    assert not list(tmp_path.glob("*.safetensors")) and not list(tmp_path.glob("*.pt"))
 
 
 def test_training_leaves_curve_sheets_and_falling_losses(pairs, tmp_path):
@@ -357,7 +366,7 @@ def test_files_that_are_no_heads_are_refused(content, tmp_path):
         save_file({"x": torch.zeros(1)}, path)
     else:
         path.write_bytes(content)
-    with pytest.raises(DdfmError, match="head"):
+    with pytest.raises(DdfmError, match="not a head" if content is None else "not a whole safe"):
         load_head(path)
     with pytest.raises(DdfmError, match="there is no such file"):
         load_head(tmp_path / "none.safetensors")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import ddfm
+from ddfm.likelihood.base import Shares
 
 PAIR = np.random.default_rng(0).integers(0, 256, (2, 24, 32), np.uint8)
 # What a part of the user's own may return by mistake, made of what it should return.
@@ -33,6 +34,11 @@ def likelihood_that_returns(mistake):
     return Mine
 
 
+def likelihood_with(**hooks):
+    """A likelihood that is sound but for these methods."""
+    return type("Mine", (likelihood_that_returns(lambda f: f),), hooks)
+
+
 def fuse(**settings):
     return ddfm.fuse(*PAIR, **{"prior": "gaussian", "likelihood": "paper", "steps": 2} | settings)
 
@@ -47,6 +53,18 @@ class TestMistakes:
         with pytest.raises(ddfm.InputError, match=f"^the step of Mine .*{message}"):
             fuse(likelihood=likelihood_that_returns(mistake))
 
+    def test_of_the_first_guess_of_a_likelihood(self, mistake, message):
+        mine = likelihood_with(first_guess=lambda self: mistake(self.i), recipe={"start": 200})
+        with pytest.raises(
+            ddfm.InputError, match=f"^first_guess of the likelihood Mine .*{message}"
+        ):
+            fuse(likelihood=mine)
+
+    def test_of_the_end_of_a_likelihood(self, mistake, message):
+        mine = likelihood_with(finish=lambda self, f: mistake(f))
+        with pytest.raises(ddfm.InputError, match=f"^finish of the likelihood Mine .*{message}"):
+            fuse(likelihood=mine)
+
     def test_of_a_sampler(self, mistake, message):
         with pytest.raises(ddfm.InputError, match=f"^the sampler .*mine .*{message}"):
 
@@ -58,6 +76,49 @@ class TestMistakes:
 
 def test_the_shape_of_a_network_that_learned_its_variance_is_accepted():
     fuse(prior=prior_that_returns(lambda x: torch.cat([x, x], 1)))
+
+
+def test_estimates_for_other_sources_by_mistake_are_refused():
+    mine = likelihood_with(again=lambda self, *sources: sources[0][:1])
+    with pytest.raises(ddfm.InputError, match=r"^again of the likelihood Mine .* \(2, 1, 24, 32\)"):
+        fuse(likelihood=mine, samples=2)
+
+
+@pytest.mark.parametrize("wrong", [lambda p: p[1:], lambda p: None, lambda p: p * np.nan])
+def test_sources_prepared_by_mistake_are_refused(wrong):
+    with pytest.raises(ddfm.InputError, match=r"^prepared of .*Mine must return .* \(24, 32\)"):
+        fuse(likelihood=likelihood_with(prepared=staticmethod(wrong)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda self: 3, "must return ddfm.likelihood.base.Shares or None, not 3"),
+        (lambda self: Shares(self.i, self.i), r"shape \(1, 3, 24, 32\), not \(1, 1, 24, 32\)"),
+        (lambda self: Shares(*[self.i.expand(1, 3, 24, 32) * torch.nan] * 2), "not finite"),
+    ],
+)
+def test_shares_by_mistake_are_refused(wrong, message):
+    with pytest.raises(ddfm.InputError, match=f"^attribution of the likelihood Mine .*{message}"):
+        fuse(likelihood=likelihood_with(attribution=wrong), attribution=True)
+
+
+@pytest.mark.parametrize("recipe", [None, [("steps", 2)]])
+def test_a_recipe_is_a_dictionary(recipe):
+    with pytest.raises(ddfm.InputError, match="recipe of .*Mine must be a dictionary"):
+        fuse(likelihood=likelihood_with(recipe=recipe))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (dict, "likelihood dict is no subclass"),
+        (ddfm.Likelihood, "likelihood Likelihood does not define step"),
+    ],
+)
+def test_classes_that_make_no_likelihood_are_refused(wrong, message):
+    with pytest.raises(ddfm.InputError, match=message):
+        fuse(likelihood=wrong)
 
 
 def test_an_unknown_setting_in_a_recipe_is_named():

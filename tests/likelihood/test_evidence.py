@@ -515,6 +515,8 @@ def test_any_size_is_fused(size):
         ({"edge": 0}, "edge of the likelihood must be positive"),
         ({"phi": -1}, "must not be negative"),
         ({"full": -1}, "must not be negative"),
+        ({"p": -1}, "must not be negative"),
+        ({"balance": 3}, "the option balance must be a number from -1 to 1, not 3"),
         ({"saliency": "loud"}, "unknown saliency 'loud'"),
     ],
 )

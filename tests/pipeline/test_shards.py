@@ -180,6 +180,14 @@ def test_a_shard_is_given_by_the_caller_or_by_the_cluster(text, environment, sha
     assert find_shard(text, environment) == Shard(*shard)
 
 
+@pytest.mark.parametrize(("text", "count"), [("auto", "4"), ("auto/2", "2")])
+def test_a_part_of_an_array_is_told_how_to_name_its_part(text, count):
+    environment = SLURM | {"SLURM_ARRAY_TASK_ID": "65"}
+    words = f"--shard {text}: this process would be part 13 of {count}, .* such as --shard 3/64"
+    with pytest.raises(DdfmError, match=words):
+        find_shard(text, environment)
+
+
 @pytest.mark.parametrize("text", ["0/8", "9/8", "3", "3/", "/8", "a/b", "-1/8", "auto", "auto/x"])
 def test_invalid_shards_are_refused(text):
     environment = {"JOB_COMPLETION_INDEX": "1"}

@@ -396,8 +396,16 @@ def test_devices_and_dtypes_have_the_names_that_a_fuser_takes():
 def test_a_prior_that_is_passed_is_not_changed():
     prior = GaussianPrior()
     assert load_prior(prior) is prior
-    with pytest.raises(DdfmError, match="takes no num_heads"):
-        load_prior(prior, num_heads=4)
+    for other in ("num_heads", "name", "scheduler", "diffusion"):
+        with pytest.raises(DdfmError, match=f"a prior object takes no {other}: it has its own"):
+            load_prior(prior, **{other: 4 if other != "name" else "mine"})
+
+
+@pytest.mark.parametrize("multiple", [0, -1, 2.5])
+def test_sizes_are_multiples_of_a_whole_number(multiple):
+    told = {"kind": "eps", "channels": 1, "schedule": "linear", "T": 1000}
+    with pytest.raises(DdfmError, match="multiple of a prior must be a whole number of at least"):
+        load_prior(lambda x, t: x, multiple=multiple, **told)
 
 
 def test_the_gaussian_prior_has_a_name():

@@ -446,6 +446,27 @@ def test_wrong_settings_in_json_are_refused(tmp_path, state):
         assert message in found and "w.pt.json" in found
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, state, value):
+    path, huge = tmp_path / "prior.safetensors", {"out.2.bias": torch.full((2,), 3e38)}
+    save_checkpoint(path, state | huge, TOLD)
+    load_prior(path)  # their sum is infinite, and they are not
+    spoilt = state["out.2.bias"].clone()
+    spoilt[0] = value
+    save_checkpoint(path, state | {"out.2.bias": spoilt}, TOLD)
+    with pytest.raises(
+        DdfmError, match=r"prior.* has weights that are NaN or infinite, in out.2.b"
+    ):
+        load_prior(path)
+
+
+def test_a_checkpoint_has_its_own_schedule(tmp_path, state):
+    save_checkpoint(tmp_path / "prior.safetensors", state, TOLD)
+    for other in ("scheduler", "diffusion"):
+        with pytest.raises(DdfmError, match=f"takes no {other}: it has its own settings"):
+            load_prior(tmp_path / "prior.safetensors", **{other: object()})
+
+
 def test_a_missing_file_is_reported(tmp_path):
     assert "no such file" in error_of(tmp_path / "w.pt")
     assert "ddfm priors get openai-256" in error_of(tmp_path / "256x256_diffusion_uncond.pt")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from ddfm import DdfmError, load_prior
 from ddfm.numerics.noise_level import noise_level
@@ -120,6 +122,70 @@ def test_a_training_starts_from_weights_of_its_own_network_only(photographs, tmp
     other = replace(QUICK, network=ResidualUNetConfig(stem=4, widths=(8,), depths=(1,)))
     with pytest.raises(DdfmError, match=r"prior.safetensors: they are of another network$"):
         train_prior(photographs, tmp_path / "other", other, init=weights, progress=False)
+
+
+@pytest.mark.usefixtures("no_samples")
+def test_weights_are_read_as_a_prior_is(photographs, tmp_path):
+    """A pickle may be given; a running average is preferred; what they predict must be known."""
+    weights = train_prior(photographs, tmp_path / "run", QUICK, progress=False)
+    for init in (_pickled(weights, tmp_path / "weights.pt"), tmp_path / "run" / "checkpoint.pt"):
+        start = PriorRun(QUICK, tmp_path, torch.device("cpu"))
+        start.start_from(init)
+        for name, weight in load_file(weights).items():
+            torch.testing.assert_close(
+                start.net.state_dict()[name], weight.float(), atol=1e-3, rtol=0
+            )
+    with pytest.raises(DdfmError, match="they predict v, and this run eps; choose --kind v"):
+        PriorRun(replace(QUICK, kind="eps"), tmp_path, torch.device("cpu")).start_from(weights)
+    broken = _pickled(weights, tmp_path / "broken.pt", factor=float("nan"))
+    with pytest.raises(DdfmError, match="broken.pt has weights that are NaN or infinite, in"):
+        PriorRun(QUICK, tmp_path, torch.device("cpu")).start_from(broken)
+
+
+def _pickled(weights, path, factor=1.0):
+    torch.save({name: factor * weight for name, weight in load_file(weights).items()}, path)
+    return path
+
+
+@pytest.mark.usefixtures("no_samples")
+def test_training_that_diverges_stops_and_keeps_what_is_good(photographs, tmp_path, monkeypatch):
+    fast = replace(QUICK, adam_lr=1e6)
+    with pytest.raises(DdfmError, match="the weights are not finite .* at step 3; lower the lear"):
+        train_prior(photographs, tmp_path / "fast", fast, progress=False)
+    assert not list((tmp_path / "fast").iterdir())
+    step = PriorRun.train_step
+
+    def spoilt(self, data):
+        if self.step == 4:
+            next(self.net.parameters()).data.fill_(float("nan"))
+        return step(self, data)
+
+    monkeypatch.setattr(PriorRun, "train_step", spoilt)
+    with pytest.raises(DdfmError, match="the loss is not finite .* at step 5"):
+        train_prior(photographs, tmp_path / "run", QUICK, progress=False)
+    monkeypatch.undo()
+    weights = load_file(tmp_path / "run" / "prior.safetensors")
+    assert all(bool(weight.isfinite().all()) for weight in weights.values())
+    assert torch.load(tmp_path / "run" / "checkpoint.pt")["step"] == 3
+
+
+@pytest.mark.usefixtures("no_samples")
+def test_a_run_continues_with_the_same_photographs_and_first_weights_only(photographs, tmp_path):
+    out, more = tmp_path / "run", {"progress": False}
+    weights = train_prior(photographs, tmp_path / "first", QUICK, **more)
+    train_prior(photographs, out, QUICK, init=weights, **more)
+    train_prior(photographs.rename(tmp_path / "moved"), out, QUICK, init=weights, **more)
+    with pytest.raises(DdfmError, match=r"other settings \(init\)"):
+        train_prior(tmp_path / "moved", out, QUICK, **more)
+    shutil.copy(tmp_path / "moved" / "0.png", tmp_path / "moved" / "3.png")
+    with pytest.raises(DdfmError, match=r"other settings \(data\)"):
+        train_prior(tmp_path / "moved", out, QUICK, init=weights, **more)
+    # Earlier versions noted neither.
+    state = torch.load(out / "checkpoint.pt")
+    design = json.loads(state["design"])
+    del design["data"], design["init"]
+    torch.save(state | {"design": json.dumps(design)}, out / "checkpoint.pt")
+    train_prior(tmp_path / "moved", out, QUICK, **more)
 
 
 @pytest.mark.usefixtures("no_samples")
