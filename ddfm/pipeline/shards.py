@@ -40,11 +40,12 @@ def find_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
                 "auto/8"
             )
         index = str(place + 1)
-        if count.isdecimal() and place >= int(count):
+        tasks = environment.get(SLURM_COUNT, count)  # numbers of an array need not begin at 0
+        if count.isdecimal() and (place >= int(count) or tasks != count):
             raise InputError(
-                f"--shard {text}: this process would be part {index} of {count}, as in an array "
-                "of which only some tasks run; give the part and the number of all parts, such as "
-                "--shard 3/64"
+                f"--shard {text}: this process would be part {index} of {count}, but only some "
+                f"tasks of the array run ({tasks}); give the part and the number of all parts, "
+                "such as --shard 3/64"
             )
     if not (index.isdecimal() and count.isdecimal()) or not 1 <= int(index) <= int(count):
         raise InputError(
