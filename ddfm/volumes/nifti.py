@@ -20,7 +20,7 @@ from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
 from ddfm.volumes.reading import check_bytes, finite, library, which
-from ddfm.volumes.volume import Volume, check_shape
+from ddfm.volumes.volume import Volume, check_shape, corners
 
 __all__ = ["count", "from_image", "read", "record_in", "write", "write_planes"]
 
@@ -103,8 +103,8 @@ def _warn_of_two_positions(volume: Volume) -> None:
         return
     off = 0.0
     with suppress(Exception):  # a damaged qform is not used
-        corners = np.array([[0, 0, 0, 1], [*volume.shape, 1]], float).T
-        off = np.abs((header.get_qform() - header.get_sform()) @ corners).max()
+        between = header.get_qform() - header.get_sform()
+        off = np.abs(between @ corners(volume.shape)).max()
     if off > max(header.get_zooms()[:3]):
         warnings.warn(
             f"{volume.name}: its header gives two positions, qform and sform, which are up to "
