@@ -13,6 +13,7 @@ import pytest
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.unreadable import explained
 from ddfm.volumes import Volume, read_volume, write_volume
+from ddfm.volumes.files import volume_count
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -34,6 +35,17 @@ def test_values_and_geometry_survive(tmp_path, suffix, color):
     np.testing.assert_allclose(back.affine, AFFINE, atol=1e-5)
     np.testing.assert_allclose(back.values, data, atol=1e-6)
     assert back.is_color == color and [p.name for p in tmp_path.iterdir()] == [f"x{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["x.Nii", "x.Nii.gz", "x.Nii.Gz", "x.nii.GZ", "x.NII.GZ"])
+def test_suffixes_of_nifti_may_be_of_mixed_case(tmp_path, name):
+    plain, path = tmp_path / name.lower(), tmp_path / "mixed" / name
+    path.parent.mkdir()
+    for each in (plain, path):
+        write_volume(each, Volume(values(), AFFINE, record="{}"))
+    assert path.read_bytes() == plain.read_bytes() and [*path.parent.iterdir()] == [path]
+    np.testing.assert_array_equal(read_volume(path).values, values())
+    assert volume_count(path) == 1
 
 
 def test_nifti_is_read_as_by_nibabel(tmp_path):
