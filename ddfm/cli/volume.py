@@ -235,8 +235,9 @@ class _Outputs:
         if self.save_transform is not None:
             import numpy as np
 
-            found = fusion.settings["alignment"][0]["fixed_to_moving"]
-            write_space_transform(self.save_transform, np.array(found))
+            found = fusion.settings["alignment"][0]
+            applied = np.array(found["fixed_to_moving"]) if found["applied"] else np.eye(4)
+            write_space_transform(self.save_transform, applied)
 
 
 def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -> list[Volume]:
