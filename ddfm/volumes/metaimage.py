@@ -93,9 +93,14 @@ def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
     order = ">" if _is_true(header, "elementbyteordermsb", "binarydatabyteordermsb") else "<"
     dtype = np.dtype(order + _TYPES[kind.removesuffix("_ARRAY")])
     channels = int(header.get("elementnumberofchannels", 1))
-    sizes = [int(side) for side in header.get("dimsize", "").split()]
+    sizes = _sizes(header)
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
+    if len(sizes) != 3:
+        raise InputError(
+            f"{path}: its size is {' x '.join(map(str, sizes)) or 'missing'}, which is not one volume in 3 "
+            "dimensions; save a single volume"
+        )
     shape = (*sizes, *([channels] if channels > 1 else []))
     check_shape(shape, str(path))
     packed = _is_true(header, "compresseddata")
@@ -114,6 +119,10 @@ def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
     return values if channels > 1 else values[..., 0]
 
 
+def _sizes(header: Header) -> list[int]:
+    return [int(side) for side in header.get("dimsize", "").split()]
+
+
 def _affine(header: Header, name: str) -> np.ndarray:
     def numbers(count: int, default: str, *keys: str) -> np.ndarray:
         text = next((header[key] for key in keys if key in header), default)
@@ -124,9 +133,11 @@ def _affine(header: Header, name: str) -> np.ndarray:
 
     spacing = numbers(3, "1 1 1", "elementspacing", "elementsize")[:3]
     origin = numbers(3, "0 0 0", "offset", "position", "origin")[:3]
-    turned = numbers(9, "1 0 0 0 1 0 0 0 1", "transformmatrix", "rotation", "orientation")
+    n = len(_sizes(header))  # a fourth axis of length 1 has a row and a column, too
+    straight = " ".join(map(str, np.eye(n).ravel()))
+    turned = numbers(n * n, straight, "transformmatrix", "rotation", "orientation")
     affine = np.eye(4)
-    affine[:3, :3] = turned[:9].reshape(3, 3).T * spacing
+    affine[:3, :3] = turned[: n * n].reshape(n, n)[:3, :3].T * spacing
     affine[:3, 3] = origin
     return LPS @ affine
 
