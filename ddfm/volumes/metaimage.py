@@ -8,6 +8,7 @@ by column.
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from math import prod
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = ["data_files", "read"]
 
 _LONGEST_LINE, _MOST_LINES = 4096, 200
 _LAST = "elementdatafile"
+_IN_SLICES = re.compile(r"%\d*[diu]")  # numbers may follow
 _TYPES = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -51,7 +53,7 @@ def read(path: Path) -> Volume:
         named = header[_LAST]
         if named.upper() == "LOCAL":
             values = _values(header, file, path)
-        elif named.upper() == "LIST" or "%" in named:
+        elif named.upper() == "LIST" or _IN_SLICES.search(named):
             raise InputError(f"{path}: its slices are in separate files; save it as one file")
         else:
             data = beside(path, named)

@@ -253,6 +253,15 @@ def test_bad_nrrd_files_are_refused(tmp_path):
             read_volume(path)
 
 
+def test_a_percent_sign_alone_is_no_pattern_of_slices(tmp_path):
+    pytest.importorskip("nrrd")
+    write_volume(tmp_path / "x.nrrd", Volume(values(), AFFINE))
+    head, data = (tmp_path / "x.nrrd").read_bytes().split(b"\n\n", 1)
+    (tmp_path / "50%.raw").write_bytes(data)
+    (tmp_path / "x.nhdr").write_bytes(head + b"\ndata file: 50%.raw\n\n")
+    np.testing.assert_array_equal(read_volume(tmp_path / "x.nhdr").values, values())
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mgz", ".nrrd"])
 def test_a_flipped_bit_in_packed_values_is_noticed(tmp_path, suffix):
     """Each flip is refused or changes no value, since gzip's header has unused bits."""

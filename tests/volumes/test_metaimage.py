@@ -82,6 +82,13 @@ def test_data_in_a_separate_file_is_read(tmp_path, values):
         read_volume(path)
 
 
+def test_a_percent_sign_alone_is_no_pattern_of_slices(tmp_path, values):
+    data = values.astype("<i2").tobytes(order="F")
+    np.testing.assert_array_equal(
+        read_volume(written(tmp_path / "a.mhd", data, beside="50%.raw")).values, values
+    )
+
+
 def test_colours_are_read(tmp_path):
     colors = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
     data = colors.transpose(2, 1, 0, 3).tobytes()
