@@ -27,6 +27,10 @@ from ddfm.volumes.volume import Origin, Volume
 __all__ = ["read", "series_in"]
 
 
+# Modalities whose values are in a unit, which they keep where DICOM displays the lowest as white.
+WITH_UNIT = ("CT", "PT", "NM")
+
+
 @dataclass(frozen=True)
 class _Slice:
     """One slice, without its pixels. Vectors are in LPS."""
@@ -68,12 +72,13 @@ def _read(path: Path, series: int | None) -> Volume:
     affine[:3, 1] = first.columns * first.spacing[0]
     affine[:3, 2] = step
     affine[:3, 3] = first.position
-    values = _values(slices, name)
+    modality = str(head.get("Modality", ""))
+    white_is_low = head.get("PhotometricInterpretation") == "MONOCHROME1"
+    values = _values(slices, name, inverted=white_is_low and modality not in WITH_UNIT)
     burned_in = any(str(one.get("BurnedInAnnotation", "")).upper() == "YES" for _, one in heads)
     affine = LPS @ affine
     named = {file: _image(head) for file, head in heads}
     origin = Origin(affine, tuple(named[one.path] for one in slices))
-    modality = str(head.get("Modality", ""))
     files = tuple(dict.fromkeys(one.path for one in slices))
     return Volume(
         values,
@@ -288,8 +293,12 @@ def _step(slices: list[_Slice], name: str) -> np.ndarray:
     return step
 
 
-def _values(slices: list[_Slice], name: str) -> np.ndarray:
-    """The values, (columns, rows, slices), or with colours (columns, rows, slices, 3)."""
+def _values(slices: list[_Slice], name: str, *, inverted: bool) -> np.ndarray:
+    """The values, (columns, rows, slices), or with colours (columns, rows, slices, 3).
+
+    Args:
+        inverted: whether the lowest value is white; the values are then turned round.
+    """
     whole = len(slices) * slices[0].size[0] * slices[0].size[1]
     files = {one.path for one in slices}
     ask_bytes(4 * whole, name, sum(file.stat().st_size for file in files))
@@ -310,6 +319,10 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
         with np.errstate(over="ignore"):
             values[:, :, k] = plane
     assert values is not None  # there is at least one slice
+    if inverted:  # all by the same value, since each slice may have its own slope
+        highest = values.max(where=np.isfinite(values), initial=-np.inf)
+        with np.errstate(invalid="ignore"):
+            np.subtract(highest, values, out=values)
     return filled(values, name)
 
 

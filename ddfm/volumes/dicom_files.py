@@ -67,12 +67,7 @@ def pixels_of(path: Path) -> np.ndarray:
 
             return apply_color_lut(pixels, dataset)[..., :3]
         if kind.startswith("MONOCHROME"):
-            pixels = _looked_up(_without_padding(pixels, dataset), dataset)
-        if kind == "MONOCHROME1":  # its lowest value is white
-            bits = int(dataset.get("BitsStored", 16))
-            return (2**bits - 1 if dataset.PixelRepresentation == 0 else -1) - pixels.astype(
-                np.int64
-            )
+            return _looked_up(_without_padding(pixels, dataset), dataset)
         return pixels
 
 

@@ -99,9 +99,10 @@ def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
     if len(sizes) != 3:
+        size = " x ".join(map(str, sizes)) or "missing"
         raise InputError(
-            f"{path}: its size is {' x '.join(map(str, sizes)) or 'missing'}, which is not one volume in 3 "
-            "dimensions; save a single volume"
+            f"{path}: its size is {size}, which is not one volume in 3 dimensions; save a single "
+            "volume"
         )
     shape = (*sizes, *([channels] if channels > 1 else []))
     check_shape(shape, str(path))

@@ -192,7 +192,7 @@ def _write(path: Path, values: np.ndarray, volume: Volume, *comments: str) -> No
 
 
 def _packing(file: BinaryIO) -> gzip.GzipFile:
-    """Packs what is written to it into a file, as nibabel does: at level 1, without name or time."""
+    """Packs what is written to it as nibabel does: at level 1, without name or time."""
     return gzip.GzipFile("", "wb", 1, file, mtime=0)
 
 

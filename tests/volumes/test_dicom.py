@@ -87,13 +87,19 @@ def test_padding_around_the_field_becomes_the_lowest_value(tmp_path, values, gre
         head.save_as(path)
     padded = (data == -2000).transpose(2, 1, 0)
     expected[padded] = expected[~padded].min()
-    np.testing.assert_array_equal(read_volume(folder).values, expected)
+    found = read_volume(folder).values
+    np.testing.assert_array_equal(found - found.min(), expected - expected.min())
 
 
-def test_values_are_looked_up_in_a_table(tmp_path):
+@pytest.mark.parametrize(
+    ("modality", "grey"),
+    [("MR", "MONOCHROME2"), ("MR", "MONOCHROME1"), ("CT", "MONOCHROME2"), ("CT", "MONOCHROME1")],
+)
+def test_values_are_looked_up_in_a_table(tmp_path, modality, grey):
     """PS3.3 C.11.1: values below the table take its first entry, those beyond its last."""
     data = np.array([[[-3, -2, 0], [1, 2, 3]]], np.int16)
-    folder = dicom_series(tmp_path / "s", data)
+    more = {"Modality": modality, "PhotometricInterpretation": grey}
+    folder = dicom_series(tmp_path / "s", data, **more)
     (path,) = folder.iterdir()
     head = pydicom.dcmread(path)
     table = pydicom.Dataset()
@@ -101,7 +107,9 @@ def test_values_are_looked_up_in_a_table(tmp_path):
     table.add_new(0x00283006, "US", [7, 30, 500, 20, 60_000])
     head.ModalityLUTSequence = [table]
     head.save_as(path)
-    expected = [[7, 7, 500], [20, 60_000, 60_000]]
+    expected = np.array([[7, 7, 500], [20, 60_000, 60_000]])
+    if (modality, grey) == ("MR", "MONOCHROME1"):
+        expected = 60_000 - expected
     np.testing.assert_array_equal(read_volume(folder).values[..., 0].T, expected)
 
 
@@ -116,10 +124,29 @@ def test_a_rescaling_that_leaves_nothing_is_refused(tmp_path, slope):
         read_volume(folder)
 
 
-def test_inverted_grey_is_corrected(tmp_path):
-    data = np.array([[[0, 1000]]], np.uint16)
-    folder = dicom_series(tmp_path / "s", data, PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_array_equal(read_volume(folder).values[:, 0, 0], [65535, 64535])
+@pytest.mark.parametrize("modality", ["MR", "DX"])
+def test_inverted_grey_of_no_unit_is_as_displayed(tmp_path, modality):
+    data = np.array([[[0, 200, 1000]]], np.uint16)
+    more = {"PhotometricInterpretation": "MONOCHROME1", "Modality": modality}
+    folder = dicom_series(tmp_path / "s", data, RescaleSlope="2", RescaleIntercept="-7", **more)
+    np.testing.assert_array_equal(read_volume(folder).values[:, 0, 0], [2000, 1600, 0])
+
+
+def test_inverted_slices_of_several_slopes_stay_comparable(tmp_path):
+    for k in range(3):
+        dicom_slice(
+            tmp_path / f"{k}", np.full((2, 2), 100, np.int16), (0, 0, k), SeriesInstanceUID="1.2",
+            RescaleSlope=f"{k + 1}", PhotometricInterpretation="MONOCHROME1",
+        )  # fmt: skip
+    np.testing.assert_array_equal(read_volume(tmp_path).values[0, 0], [200, 100, 0])
+
+
+@pytest.mark.parametrize("grey", ["MONOCHROME1", "MONOCHROME2"])
+def test_hounsfield_units_do_not_depend_on_how_they_are_displayed(tmp_path, grey):
+    data = np.array([[[0, 1000, 2000]]], np.int16)
+    more = {"PhotometricInterpretation": grey, "Modality": "CT"}
+    folder = dicom_series(tmp_path / "s", data, RescaleIntercept="-1000", RescaleSlope="1", **more)
+    np.testing.assert_array_equal(read_volume(folder).values[:, 0, 0], [-1000, 0, 1000])
 
 
 def test_compressed_series_are_read(tmp_path):
