@@ -118,6 +118,7 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
         grid: a volume on the grid of the result, if known.
     """
     path = Path(path)
+    _check_name(path)
     suffix = suffix_of(path)
     if suffix and suffix not in _WRITABLE:
         raise unknown("output suffix", suffix, [*_WRITABLE, "none (a folder for DICOM)"])
@@ -128,6 +129,7 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
 
 def check_map_output(path: Path, grid: Volume | None = None) -> None:
     """Raise what `write_map` would raise about this path, before any work is done."""
+    _check_name(path)
     if suffix_of(path) != dicom_map.SUFFIX:
         if not suffix_of(path):
             raise InputError(f"{path}: a map is one file: .nii.gz, .nii, .nrrd or .dcm")
@@ -159,9 +161,15 @@ def write_map(
 
 def check_planes_output(path: Path) -> None:
     """Raise unless several values at each voxel can be written to this path."""
+    _check_name(path)
     if suffix_of(path) not in (".nii", ".nii.gz"):
         raise unknown("suffix of shares", path.suffix or path.name, [".nii.gz", ".nii"])
     check_volume_output(path)
+
+
+def _check_name(path: Path) -> None:
+    if path.name.lower() in (*_WRITABLE, dicom_map.SUFFIX):
+        raise InputError(f"cannot write {path}: it is a suffix without a name; try x{path.name}")
 
 
 @by_annotation

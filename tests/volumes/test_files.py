@@ -13,7 +13,12 @@ import pytest
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.unreadable import explained
 from ddfm.volumes import Volume, read_volume, write_volume
-from ddfm.volumes.files import volume_count
+from ddfm.volumes.files import (
+    check_map_output,
+    check_planes_output,
+    check_volume_output,
+    volume_count,
+)
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -373,3 +378,11 @@ def test_outputs_are_checked_beforehand(tmp_path):
     ]:
         with pytest.raises(DdfmError, match=words):
             write_volume(path, volume)
+
+
+@pytest.mark.parametrize("name", [".nii", ".nii.gz", ".NRRD", ".dcm"])
+def test_a_suffix_alone_is_no_output(tmp_path, name):
+    for check in (check_volume_output, check_map_output, check_planes_output):
+        with pytest.raises(DdfmError, match="is a suffix without a name; try x"):
+            check(tmp_path / name)
+    assert not [*tmp_path.iterdir()]
