@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ddfm
 from ddfm.errors import DdfmError
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.volumes import Volume, read_volume, write_volume
+from ddfm.volumes.files import check_volume_output
 from ddfm.volumes.volume import slices
 
 pydicom = pytest.importorskip("pydicom")
@@ -393,6 +395,17 @@ def test_a_coloured_series_is_written(tmp_path):
     volume = Volume(colors.astype(np.float32), np.diag([-1, -1, 2, 1]))
     write_volume(tmp_path / "out", volume)
     np.testing.assert_allclose(read_volume(tmp_path / "out").values, colors, atol=1e-6)
+
+
+def test_a_folder_with_other_files_is_refused_before_any_work(tmp_path):
+    grid = Volume(np.zeros((4, 5, 2), np.uint16), np.eye(4))
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "0002.dcm").write_text("mine")
+    with ddfm.overwriting():
+        check_volume_output(tmp_path / "x", grid=grid)
+        (tmp_path / "x" / "0003.dcm").write_text("mine")
+        with pytest.raises(DdfmError, match="0003.dcm in it is not from ddfm"):
+            check_volume_output(tmp_path / "x", grid=grid)
 
 
 def test_other_values_are_written_with_slope_and_intercept(tmp_path):
