@@ -140,7 +140,7 @@ def volume(
 
     _protect(sources)
     how["transform"] = _motion(how["transform"])
-    outputs.check(how, len(sources))
+    outputs.check(how, sources)
     how |= {"verify": verify, "shard": shard, "progress": False if quiet else None}
     how |= {"samples": samples_for(outputs.uncertainty, samples)}
     how |= {"attribution": outputs.attribution is not None}
@@ -191,16 +191,17 @@ class _Outputs:
     uncertainty: Path | None
     attribution: Path | None
 
-    def check(self, how: dict[str, Any], number: int) -> None:
+    def check(self, how: dict[str, Any], sources: Sequence[Path]) -> None:
         """Raise, before any volume is read, if an output could not be written."""
         from ddfm.imaging.writing import check_output
         from ddfm.registration.space_files import check_space_output
+        from ddfm.storage.outputs import check_apart
         from ddfm.volumes.files import check_map_output, check_planes_output, check_volume_output
 
         if self.save_transform is not None:
             if how["align"] == "none" and how["transform"] is None:
                 raise click.UsageError("--save-transform needs --align, which finds the transform")
-            if number > 2:
+            if len(sources) > 2:
                 raise click.UsageError("--save-transform is only for two volumes")
             check_space_output(self.save_transform)
         check_volume_output(self.output)
@@ -210,6 +211,13 @@ class _Outputs:
             check_planes_output(self.attribution)
         if self.montage is not None:
             check_output(self.montage)
+        folders = [source for source in sources if source.is_dir()]
+        for output in self._given():  # the next run would protect it, as all in these folders
+            check_apart(output, *folders, deep=True)
+
+    def _given(self) -> list[Path]:
+        others = self.montage, self.save_transform, self.uncertainty, self.attribution
+        return [self.output, *(path for path in others if path is not None)]
 
     def check_grid(self, first: Volume) -> None:
         """Raise if the format of an output cannot store the grid of the first volume."""
