@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.groups import take
+from ddfm.cli.groups import is_given, take
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import (
     checked,
@@ -256,8 +256,11 @@ def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -
         numbers: which volume to read of files that hold several: one number for all files, or a
             tuple with one of each, from a record.
     """
-    from ddfm.volumes.files import read_volume, volume_count
+    from ddfm.volumes.files import is_dicom, read_volume, volume_count
 
+    for letter, path in zip("ab", sources, strict=False):
+        if is_given(f"series_{letter}") and not is_dicom(path):
+            raise click.UsageError(f"--series-{letter} is for DICOM, which {path} is not")
     several = [volume_count(path) > 1 for path in sources]
     if isinstance(numbers, int) and not any(several):
         raise click.UsageError(

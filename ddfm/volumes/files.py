@@ -24,6 +24,7 @@ __all__ = [
     "check_map_output",
     "check_planes_output",
     "check_volume_output",
+    "is_dicom",
     "is_volume",
     "read_volume",
     "record_in",
@@ -58,7 +59,7 @@ def read_volume(
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         suffix = suffix_of(path)
-        if path.is_dir() or suffix not in (*_OF_NIBABEL, *_READERS):
+        if is_dicom(path):
             return replace(dicom.read(path, series), series=series)
         there = tuple(file for file in volume_files(path) if file.is_file())
         found = nifti.read(path, volume) if suffix in _OF_NIBABEL else _READERS[suffix](path)
@@ -78,6 +79,11 @@ def read_volume(
 def volume_count(path: Path) -> int:
     """How many volumes a file holds; 1 for DICOM, where series are chosen by their number."""
     return nifti.count(path) if suffix_of(path) in _OF_NIBABEL and not path.is_dir() else 1
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is read as DICOM: a folder, or a file without the suffix of another format."""
+    return path.is_dir() or suffix_of(path) not in (*_OF_NIBABEL, *_READERS)
 
 
 def is_volume(path: Path) -> bool:

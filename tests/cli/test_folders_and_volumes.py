@@ -324,6 +324,7 @@ def test_bad_volumes_are_refused(tmp_path, volumes):
     refused(ddfm_run(*run, tmp_path / "x.nii", "--window-b", "bon"), "did you mean bone")
     refused(ddfm_run(*run, tmp_path / "x.nii", "--colormap-b", "hott"), "did you mean hot")
     refused(ddfm_run(*run, tmp_path / "x.nii", "--axis", "3"), "unknown axis '3'")
+    refused(ddfm_run(*run, tmp_path / "x.nii", "--series-b", "3"), "--series-b is for DICOM")
     grid = ddfm_run(*run, tmp_path / "x.nii", "--resize", "b")  # the grid is that of A, always
     refused(grid, "No such option")
     refused(ddfm_run("volume", mri, tmp_path / "x.png", "-o", tmp_path / "x.nii"), "not a DICOM")
