@@ -55,6 +55,8 @@ def pixels_of(path: Path) -> np.ndarray:
         dataset = _dataset(path)
         if frames_of(dataset) == 1 and "NumberOfFrames" in dataset:
             del dataset.NumberOfFrames  # it may not be a number, which pydicom would reject
+        if not any(dataset.get(f"{kind}PixelData") for kind in ("", "Float", "DoubleFloat")):
+            raise InputError(f"{path} is damaged: it holds no pixels (PixelData)")
         _check_syntax(dataset, path)
         ask_bytes(_COPIES * _bytes_stored(dataset), str(path), path.stat().st_size)
         try:

@@ -247,6 +247,16 @@ def test_a_file_of_several_frames_is_read(tmp_path):
     np.testing.assert_array_equal(volume.values[:, :, 3], 4 * data[0].T)
     np.testing.assert_array_equal(volume.values[:, :, 0], 1 * data[1].T)
 
+    for empty in ([], [group()]):
+        dataset.SharedFunctionalGroupsSequence = empty
+        dataset.save_as(path)
+        with pytest.raises(DdfmError, match="does not give its orientation"):
+            read_volume(path)
+    dataset.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence = []
+    dataset.save_as(path)
+    with pytest.raises(DdfmError, match="does not give its position"):
+        read_volume(path)
+
     del dataset.PerFrameFunctionalGroupsSequence
     dataset.save_as(path)
     with pytest.raises(DdfmError, match="4 frames, but does not give the position"):
@@ -298,6 +308,32 @@ def test_one_of_several_series_of_a_folder_can_be_chosen(tmp_path):
     dicom_series(root / "DICOM" / "C", stored(3), SeriesNumber=3)
     with pytest.raises(DdfmError, match="2 series with the number 3; put the files of one into"):
         read_volume(root, series=3)
+    with pytest.raises(DdfmError, match="3 series; choose one .* or put the files of one into"):
+        read_volume(root)
+
+
+def test_series_that_have_no_number_of_their_own_go_into_folders_of_their_own(tmp_path):
+    for name in "ab":
+        dicom_series(tmp_path / name, stored(2), SeriesNumber=None)
+    listed = (
+        r"2 series; put the files of one into a folder .*: one without a number \(MR, 2 files\)"
+    )
+    with pytest.raises(DdfmError, match=listed):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("PixelSpacing", r"does not give its pixel spacing \(PixelSpacing\), so"),
+        ("ImagePositionPatient", r"does not give its position \(ImagePositionPatient\), so"),
+        ("PixelData", "is damaged: it holds no pixels"),
+    ],
+)
+def test_what_a_slice_lacks_is_named(tmp_path, keyword, words):
+    folder = dicom_series(tmp_path, stored(2), **{keyword: None})
+    with pytest.raises(DdfmError, match=words):
+        read_volume(folder)
 
 
 def test_one_slice_is_a_volume(tmp_path):
