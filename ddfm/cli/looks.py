@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ddfm.errors import percent
@@ -115,7 +115,7 @@ def _of_folder(looked: Looked) -> Iterator[str]:
                 f"  series    {'without a number' if number is None else number}: {modality}, "
                 f"{_count(count, 'file')}"
             )
-        yield f"  fuse      ddfm volume {folder} OTHER -o OUT --series-a NUMBER"
+        yield f"  fuse      {_fuses_series(folder, looked['series'])}"
         return
     parts = [
         f"{_count(sum(files.values()), kind)} ({', '.join(suffix for suffix in files)})"
@@ -131,6 +131,20 @@ def _of_folder(looked: Looked) -> Iterator[str]:
         alone = f"{folder} -o OUT fuses the thermal image and the photograph in each"
         other = f"{folder} OTHER -o OUT fuses its pictures with those of OTHER"
         yield f"  fuse      ddfm fuse {alone if looked['photograph'] else other}"
+
+
+def _fuses_series(folder: str, series: Sequence[Sequence[Any]]) -> str:
+    """How to fuse series of a folder, each a number, a modality and a number of files."""
+    numbers = [number for number, *_ in series]
+    own = [one for one in series if one[0] is not None and numbers.count(one[0]) == 1]
+    if not own:
+        return "the files of each series first need a folder of their own"
+    a = max(own, key=lambda one: (one[1] == "MR", one[2]))
+    others = [one for one in own if one is not a]
+    if not others:
+        return f"ddfm volume {folder} OTHER -o OUT --series-a {a[0]}"
+    b = max(others, key=lambda one: (one[1] != a[1], one[2]))
+    return f"ddfm volume {folder} {folder} -o OUT --series-a {a[0]} --series-b {b[0]}"
 
 
 def _corrects(looked: Looked) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.groups import take
+from ddfm.cli.groups import is_given, take
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import (
     checked,
@@ -140,7 +140,7 @@ def volume(
 
     _protect(sources)
     how["transform"] = _motion(how["transform"])
-    outputs.check(how, len(sources))
+    outputs.check(how, sources)
     how |= {"verify": verify, "shard": shard, "progress": False if quiet else None}
     how |= {"samples": samples_for(outputs.uncertainty, samples)}
     how |= {"attribution": outputs.attribution is not None}
@@ -191,16 +191,17 @@ class _Outputs:
     uncertainty: Path | None
     attribution: Path | None
 
-    def check(self, how: dict[str, Any], number: int) -> None:
+    def check(self, how: dict[str, Any], sources: Sequence[Path]) -> None:
         """Raise, before any volume is read, if an output could not be written."""
         from ddfm.imaging.writing import check_output
         from ddfm.registration.space_files import check_space_output
+        from ddfm.storage.outputs import check_apart
         from ddfm.volumes.files import check_map_output, check_planes_output, check_volume_output
 
         if self.save_transform is not None:
             if how["align"] == "none" and how["transform"] is None:
                 raise click.UsageError("--save-transform needs --align, which finds the transform")
-            if number > 2:
+            if len(sources) > 2:
                 raise click.UsageError("--save-transform is only for two volumes")
             check_space_output(self.save_transform)
         check_volume_output(self.output)
@@ -210,6 +211,13 @@ class _Outputs:
             check_planes_output(self.attribution)
         if self.montage is not None:
             check_output(self.montage)
+        folders = [source for source in sources if source.is_dir()]
+        for output in self._given():  # the next run would protect it, as all in these folders
+            check_apart(output, *folders, deep=True)
+
+    def _given(self) -> list[Path]:
+        others = self.montage, self.save_transform, self.uncertainty, self.attribution
+        return [self.output, *(path for path in others if path is not None)]
 
     def check_grid(self, first: Volume) -> None:
         """Raise if the format of an output cannot store the grid of the first volume."""
@@ -235,8 +243,9 @@ class _Outputs:
         if self.save_transform is not None:
             import numpy as np
 
-            found = fusion.settings["alignment"][0]["fixed_to_moving"]
-            write_space_transform(self.save_transform, np.array(found))
+            found = fusion.settings["alignment"][0]
+            applied = np.array(found["fixed_to_moving"]) if found["applied"] else np.eye(4)
+            write_space_transform(self.save_transform, applied)
 
 
 def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -> list[Volume]:
@@ -247,8 +256,11 @@ def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -
         numbers: which volume to read of files that hold several: one number for all files, or a
             tuple with one of each, from a record.
     """
-    from ddfm.volumes.files import read_volume, volume_count
+    from ddfm.volumes.files import is_dicom, read_volume, volume_count
 
+    for letter, path in zip("ab", sources, strict=False):
+        if is_given(f"series_{letter}") and not is_dicom(path):
+            raise click.UsageError(f"--series-{letter} is for DICOM, which {path} is not")
     several = [volume_count(path) > 1 for path in sources]
     if isinstance(numbers, int) and not any(several):
         raise click.UsageError(

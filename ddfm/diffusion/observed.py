@@ -203,6 +203,8 @@ def denoised(prior: Prior, x: Tensor, sigma: float) -> Tensor:
 
 def _beside_texture(x: Tensor, level: float) -> float:
     """The part of a noise level that is due to white noise, which is halved at half the size."""
+    if min(x.shape[-2:]) < 2:  # a single row or column has no half
+        return level
     half = noise_level(F.avg_pool2d(x, 2))
     white = (ROUGHER * level**2 - half**2) / (ROUGHER - 1 / 4)
     return min(level, math.sqrt(max(white, 0.0)))

@@ -81,11 +81,11 @@ class VolumeOptions:
 
     def of_each(self, count: int) -> tuple[list[str | Window | None], list[str | None]]:
         """Windows and colormaps of `count` volumes, filled up with None."""
-        for kind, given in (("windows", self.windows), ("colormaps", self.colormaps)):
+        for kind, given in (("window", self.windows), ("colormap", self.colormaps)):
             if len(given) > count:
                 raise InputError(
-                    f"more_{kind} are for the third volume and those after it: there are "
-                    f"{count - 2} of them, not {len(given) - 2}"
+                    f"more_{kind}s (--{kind}-c) are for the third volume and those after it: there "
+                    f"are {count - 2} of them, not {len(given) - 2}"
                 )
         windows = [*self.windows, *[None] * (count - len(self.windows))]
         return windows, [*self.colormaps, *[None] * (count - len(self.colormaps))]
@@ -148,14 +148,16 @@ class Ready:
 
 def made_ready(given: Sequence[Any], options: VolumeOptions) -> Ready:
     """Reads and prepares volumes, from anything that `read_volume` takes."""
-    first, inside = squared(_read(given[0], 1))
+    windows, maps = options.of_each(len(given))
+    first, *rest = (_read(source, number) for number, source in enumerate(given, 1))
+    _check_grey((first, *rest), windows, maps)
+    first, inside = squared(first)
     others, found = [], []
-    for k, source in enumerate(given[1:], 2):
-        other, about = _placed(_read(source, k), first, options)
+    for volume in rest:
+        other, about = _placed(volume, first, options)
         others.append(other)
         found.append(about)
     volumes = (first, *others)
-    windows, maps = options.of_each(len(volumes))
     sources: list[Volume] = []
     limits = []
     for k, volume in enumerate(volumes):
@@ -183,6 +185,21 @@ def made_ready(given: Sequence[Any], options: VolumeOptions) -> Ready:
         _order(volumes, maps),
         found,
     )
+
+
+def _check_grey(
+    volumes: Sequence[Volume],
+    windows: Sequence[str | Window | None],
+    maps: Sequence[str | None],
+) -> None:
+    """Raise if a volume in colour is given a window or colours, which it would not take."""
+    for k, volume in enumerate(volumes):
+        letter = "abc"[min(k, 2)]
+        for kind, given in (("window", windows[k]), ("colormap", maps[k])):
+            if volume.is_color and given is not None:
+                raise InputError(
+                    f"{volume.name} is in colour, so it takes no {kind} (--{kind}-{letter})"
+                )
 
 
 def found_motion(transform: Any, align: str, more: int) -> np.ndarray | None:

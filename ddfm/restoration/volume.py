@@ -109,6 +109,12 @@ def sharpened(volume: Volume, grid: Volume, fwhm: float, guide: np.ndarray) -> V
     """
     if volume.is_color:
         raise InputError(f"{volume.name} is in colour: its resolution (--fwhm-b) cannot be undone")
+    longest = float(np.max(grid.spacing * grid.shape))
+    if fwhm > longest:
+        raise InputError(
+            f"{volume.name}: its blur of {fwhm:g} mm (--fwhm-b) is wider than {grid.name}, which "
+            f"is {longest:.3g} mm long; check the width, and the size of the voxels"
+        )
     first = resampled(volume, grid, outside=0.0)
     seen = Sampled(grid.shape, volume.shape, np.linalg.inv(grid.affine) @ volume.affine,
                    _sigma(volume, grid, fwhm))  # fmt: skip
@@ -125,11 +131,14 @@ def sharpened(volume: Volume, grid: Volume, fwhm: float, guide: np.ndarray) -> V
 
 
 def _sigma(volume: Volume, grid: Volume, fwhm: float) -> np.ndarray:
-    """Sigma of scanner and voxel together along each axis of the grid, in voxels of the grid."""
+    """Sigma of scanner and voxel together along each axis of the grid, in voxels of the grid.
+
+    It is at most the length of the axis, along which nothing is left by then.
+    """
     sides = volume.affine[:3, :3]  # each column is a side of a voxel
     along = (grid.affine[:3, :3] / grid.spacing).T @ sides
     variance = (fwhm / FWHM) ** 2 + (along**2).sum(axis=1) / 12
-    return np.sqrt(variance) / grid.spacing
+    return np.minimum(np.sqrt(variance) / grid.spacing, grid.shape)
 
 
 def _least_squares(seen: Sampled, y: Tensor, x: Tensor, lam: float, guide: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ddfm.errors import disk_explained
-from ddfm.storage.ours import being_written, check_folder, check_ours
+from ddfm.storage.ours import being_written, check_folder, check_ours, check_replaced
 
 try:
     import fcntl
@@ -83,7 +83,7 @@ def atomic_path(
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """The same for a folder, which may replace a folder that holds only files of ddfm."""
+    """The same for a folder, which may replace another one; see `check_replaced` for its files."""
     path = Path(path)
     check_folder(path)
     with disk_explained(f"write {path}"):
@@ -200,7 +200,8 @@ def _give_mode(temporary: Path, mode: int) -> None:
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
-    check_folder(path)
+    written = {each.name for each in temporary.iterdir()}
+    check_folder(path, written)
     if not path.is_dir() or not any(path.iterdir()):
         os.replace(temporary, path)
         return
@@ -209,7 +210,7 @@ def _replace_folder(temporary: Path, path: Path) -> None:
     path.rename(old)
     temporary.rename(path)
     for each in list(old.iterdir()):
-        check_ours(each)
+        check_replaced(each, written)
         each.unlink()
     old.rmdir()
 

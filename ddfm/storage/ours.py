@@ -27,6 +27,7 @@ __all__ = [
     "check_folder",
     "check_no_source",
     "check_ours",
+    "check_replaced",
     "is_ours",
     "may_overwrite",
     "overwriting",
@@ -123,14 +124,34 @@ def check_ours(path: Path, known: Collection[str] = ()) -> None:
     )
 
 
-def check_folder(path: Path) -> None:
-    """Raise unless the path is free, or is a folder that holds only files of ours."""
+def check_folder(path: Path, written: Collection[str] | None = None) -> None:
+    """Raise unless the path is free, or is a folder that may be replaced as a whole.
+
+    Args:
+        written: the names of the files to be written, if they are known; see `check_replaced`.
+    """
     if path.is_dir() and not path.is_symlink():
         check_no_source(path)
         for each in path.iterdir():
-            check_ours(each)
+            check_replaced(each, written)
     else:
         check_ours(path)
+
+
+def check_replaced(path: Path, written: Collection[str] | None) -> None:
+    """Raise if a file would be lost when its folder is replaced by one with files of these names.
+
+    Files of ours may be. Those of others, within `overwriting`, only if there is a new file of the
+    same name; None does not check that.
+    """
+    check_ours(path)
+    if not may_overwrite() or written is None or path.name in written:
+        return
+    if path.is_symlink() or not is_ours(path):
+        raise StorageError(
+            f"cannot replace the folder {path.parent}: {path.name} in it is not from ddfm, and "
+            "would be removed; move it, or name another output"
+        )
 
 
 def is_ours(path: Path, known: Collection[str] = ()) -> bool:

@@ -27,6 +27,12 @@ from ddfm.volumes.volume import Origin, Volume
 __all__ = ["read", "series_in"]
 
 
+APART = "put the files of one into a folder of their own"
+
+# Modalities whose values are in a unit, which they keep where DICOM displays the lowest as white.
+WITH_UNIT = ("CT", "PT", "NM")
+
+
 @dataclass(frozen=True)
 class _Slice:
     """One slice, without its pixels. Vectors are in LPS."""
@@ -68,12 +74,13 @@ def _read(path: Path, series: int | None) -> Volume:
     affine[:3, 1] = first.columns * first.spacing[0]
     affine[:3, 2] = step
     affine[:3, 3] = first.position
-    values = _values(slices, name)
+    modality = str(head.get("Modality", ""))
+    white_is_low = head.get("PhotometricInterpretation") == "MONOCHROME1"
+    values = _values(slices, name, inverted=white_is_low and modality not in WITH_UNIT)
     burned_in = any(str(one.get("BurnedInAnnotation", "")).upper() == "YES" for _, one in heads)
     affine = LPS @ affine
     named = {file: _image(head) for file, head in heads}
     origin = Origin(affine, tuple(named[one.path] for one in slices))
-    modality = str(head.get("Modality", ""))
     files = tuple(dict.fromkeys(one.path for one in slices))
     return Volume(
         values,
@@ -121,19 +128,24 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
     if number is not None:
         chosen = [heads for heads in found if number_of(heads[0][1]) == number]
     if len(chosen) > 1 and number is not None:
-        raise InputError(
-            f"{path} has {len(chosen)} series with the number {number}; put the files of one into "
-            "a folder of their own"
-        )
+        raise InputError(f"{path} has {len(chosen)} series with the number {number}; {APART}")
     if len(chosen) != 1:
         in_order = sorted(found, key=lambda heads: number_of(heads[0][1]) or 0)
         raise InputError(
             f"{path} has "
             + (f"{len(found)} series" if number is None else f"no series with the number {number}")
-            + "; choose one by its number (series=, --series-a, --series-b): "
+            + f"; {_advice(in_order)}: "
             + ", ".join(map(_about, in_order))
         )
     return str(path), chosen[0]
+
+
+def _advice(found: list[list[tuple[Path, Any]]]) -> str:
+    """How to choose one of several series, some of which may have no number of their own."""
+    numbers = [number_of(heads[0][1]) for heads in found]
+    own = [number for number in numbers if number is not None and numbers.count(number) == 1]
+    ways = ["choose one by its number (series=, --series-a, --series-b)"] if own else []
+    return " or ".join([*ways, *([APART] if len(own) < len(found) else [])])
 
 
 def _heads(path: Path) -> dict[str, list[tuple[Path, Any]]]:
@@ -155,7 +167,9 @@ def _heads(path: Path) -> dict[str, list[tuple[Path, Any]]]:
 def _about(heads: list[tuple[Path, Any]]) -> str:
     head = heads[0][1]
     # Descriptions may contain names of persons; numbers and modalities do not.
-    return f"{number_of(head)} ({_modality(head)}, {len(heads)} files)"
+    number = number_of(head)
+    named = "one without a number" if number is None else number
+    return f"{named} ({_modality(head)}, {len(heads)} files)"
 
 
 def _slices(file: Path, head: Any) -> Iterator[_Slice]:
@@ -171,7 +185,7 @@ def _slices(file: Path, head: Any) -> Iterator[_Slice]:
             raise InputError(f"{file} has {frames} frames, but does not give the position of each")
         if groups is not None:
             check_bytes((frames, int(head.Rows), int(head.Columns)), 1, file, compressed=True)
-            shared = head.get("SharedFunctionalGroupsSequence", [{}])[0]
+            shared = (head.get("SharedFunctionalGroupsSequence") or [{}])[0]
             for k, own in enumerate(groups):
                 yield _slice(file, k if frames > 1 else None, head, [own, shared])
         else:
@@ -182,7 +196,7 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
     def get(group: str, keyword: str, default: Any = None) -> Any:
         """An element from the frame's groups, or the shared ones, or else from the file itself."""
         for holder in groups:
-            if group in holder and keyword in holder[group].value[0]:
+            if group in holder and holder[group].value and keyword in holder[group].value[0]:
                 return holder[group].value[0][keyword].value
         value = head.get(keyword)
         return default if value is None or value == "" else value
@@ -190,10 +204,14 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
     position = get("PlanePositionSequence", "ImagePositionPatient")
     turned = get("PlaneOrientationSequence", "ImageOrientationPatient")
     spacing = get("PixelMeasuresSequence", "PixelSpacing")
-    if position is None or turned is None or spacing is None:
-        raise InputError(
-            f"{file} does not give its position in the patient, so it is not a slice of a volume"
-        )
+    needed = {
+        "position (ImagePositionPatient)": position,
+        "orientation (ImageOrientationPatient)": turned,
+        "pixel spacing (PixelSpacing)": spacing,
+    }
+    missing = " and ".join(what for what, value in needed.items() if value is None)
+    if missing:
+        raise InputError(f"{file} does not give its {missing}, so it is not a slice of a volume")
     position, turned = np.array(position, float), np.array(turned, float)
     distances = tuple(map(float, spacing))
     if not _is_valid(position, turned, distances):
@@ -288,8 +306,12 @@ def _step(slices: list[_Slice], name: str) -> np.ndarray:
     return step
 
 
-def _values(slices: list[_Slice], name: str) -> np.ndarray:
-    """The values, (columns, rows, slices), or with colours (columns, rows, slices, 3)."""
+def _values(slices: list[_Slice], name: str, *, inverted: bool) -> np.ndarray:
+    """The values, (columns, rows, slices), or with colours (columns, rows, slices, 3).
+
+    Args:
+        inverted: whether the lowest value is white; the values are then turned round.
+    """
     whole = len(slices) * slices[0].size[0] * slices[0].size[1]
     files = {one.path for one in slices}
     ask_bytes(4 * whole, name, sum(file.stat().st_size for file in files))
@@ -310,6 +332,10 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
         with np.errstate(over="ignore"):
             values[:, :, k] = plane
     assert values is not None  # there is at least one slice
+    if inverted:  # all by the same value, since each slice may have its own slope
+        highest = values.max(where=np.isfinite(values), initial=-np.inf)
+        with np.errstate(invalid="ignore"):
+            np.subtract(highest, values, out=values)
     return filled(values, name)
 
 

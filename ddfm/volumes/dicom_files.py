@@ -55,6 +55,8 @@ def pixels_of(path: Path) -> np.ndarray:
         dataset = _dataset(path)
         if frames_of(dataset) == 1 and "NumberOfFrames" in dataset:
             del dataset.NumberOfFrames  # it may not be a number, which pydicom would reject
+        if not any(dataset.get(f"{kind}PixelData") for kind in ("", "Float", "DoubleFloat")):
+            raise InputError(f"{path} is damaged: it holds no pixels (PixelData)")
         _check_syntax(dataset, path)
         ask_bytes(_COPIES * _bytes_stored(dataset), str(path), path.stat().st_size)
         try:
@@ -67,12 +69,7 @@ def pixels_of(path: Path) -> np.ndarray:
 
             return apply_color_lut(pixels, dataset)[..., :3]
         if kind.startswith("MONOCHROME"):
-            pixels = _looked_up(_without_padding(pixels, dataset), dataset)
-        if kind == "MONOCHROME1":  # its lowest value is white
-            bits = int(dataset.get("BitsStored", 16))
-            return (2**bits - 1 if dataset.PixelRepresentation == 0 else -1) - pixels.astype(
-                np.int64
-            )
+            return _looked_up(_without_padding(pixels, dataset), dataset)
         return pixels
 
 

@@ -67,7 +67,7 @@ def check_folder(path: Path, grid: Volume | None = None) -> None:
         path: the folder.
         grid: a volume on the grid of the series, if known.
     """
-    ours.check_folder(path)
+    ours.check_folder(path, None if grid is None else _names(grid.shape[2]))
     check_grid(grid)
 
 
@@ -91,14 +91,18 @@ def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:
     series.PixelSpacing = decimals([spacing[1], spacing[0]])
     series.SliceThickness = series.SpacingBetweenSlices = decimals([spacing[2]])[0]
     with atomic_folder(path) as temporary:
-        digits = max(4, len(str(volume.shape[2])))
-        for k, position in enumerate(positions):
+        for k, (name, position) in enumerate(zip(_names(len(positions)), positions, strict=True)):
             series.InstanceNumber = k + 1
             series.ImagePositionPatient = decimals(position)
             if keep_identity:  # references identify the patient as well as a name does
                 series.SourceImageSequence = references(volume, k)
-            file = temporary / f"{k + 1:0{digits}d}.dcm"
-            _write_slice(file, series, values[:, :, k].swapaxes(0, 1))
+            _write_slice(temporary / name, series, values[:, :, k].swapaxes(0, 1))
+
+
+def _names(count: int) -> list[str]:
+    """The names of the files of a series of so many slices."""
+    digits = max(4, len(str(count)))
+    return [f"{number:0{digits}d}.dcm" for number in range(1, count + 1)]
 
 
 def _whole_numbers(volume: Volume) -> tuple[np.ndarray, str, str]:

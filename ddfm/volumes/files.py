@@ -24,6 +24,7 @@ __all__ = [
     "check_map_output",
     "check_planes_output",
     "check_volume_output",
+    "is_dicom",
     "is_volume",
     "read_volume",
     "record_in",
@@ -58,7 +59,7 @@ def read_volume(
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         suffix = suffix_of(path)
-        if path.is_dir() or suffix not in (*_OF_NIBABEL, *_READERS):
+        if is_dicom(path):
             return replace(dicom.read(path, series), series=series)
         there = tuple(file for file in volume_files(path) if file.is_file())
         found = nifti.read(path, volume) if suffix in _OF_NIBABEL else _READERS[suffix](path)
@@ -78,6 +79,11 @@ def read_volume(
 def volume_count(path: Path) -> int:
     """How many volumes a file holds; 1 for DICOM, where series are chosen by their number."""
     return nifti.count(path) if suffix_of(path) in _OF_NIBABEL and not path.is_dir() else 1
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is read as DICOM: a folder, or a file without the suffix of another format."""
+    return path.is_dir() or suffix_of(path) not in (*_OF_NIBABEL, *_READERS)
 
 
 def is_volume(path: Path) -> bool:
@@ -118,6 +124,7 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
         grid: a volume on the grid of the result, if known.
     """
     path = Path(path)
+    _check_name(path)
     suffix = suffix_of(path)
     if suffix and suffix not in _WRITABLE:
         raise unknown("output suffix", suffix, [*_WRITABLE, "none (a folder for DICOM)"])
@@ -128,6 +135,7 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
 
 def check_map_output(path: Path, grid: Volume | None = None) -> None:
     """Raise what `write_map` would raise about this path, before any work is done."""
+    _check_name(path)
     if suffix_of(path) != dicom_map.SUFFIX:
         if not suffix_of(path):
             raise InputError(f"{path}: a map is one file: .nii.gz, .nii, .nrrd or .dcm")
@@ -159,9 +167,15 @@ def write_map(
 
 def check_planes_output(path: Path) -> None:
     """Raise unless several values at each voxel can be written to this path."""
+    _check_name(path)
     if suffix_of(path) not in (".nii", ".nii.gz"):
         raise unknown("suffix of shares", path.suffix or path.name, [".nii.gz", ".nii"])
     check_volume_output(path)
+
+
+def _check_name(path: Path) -> None:
+    if path.name.lower() in (*_WRITABLE, dicom_map.SUFFIX):
+        raise InputError(f"cannot write {path}: it is a suffix without a name; try x{path.name}")
 
 
 @by_annotation

@@ -8,6 +8,7 @@ by column.
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from math import prod
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = ["data_files", "read"]
 
 _LONGEST_LINE, _MOST_LINES = 4096, 200
 _LAST = "elementdatafile"
+_IN_SLICES = re.compile(r"%\d*[diu]")  # numbers may follow
 _TYPES = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -51,7 +53,7 @@ def read(path: Path) -> Volume:
         named = header[_LAST]
         if named.upper() == "LOCAL":
             values = _values(header, file, path)
-        elif named.upper() == "LIST" or "%" in named:
+        elif named.upper() == "LIST" or _IN_SLICES.search(named):
             raise InputError(f"{path}: its slices are in separate files; save it as one file")
         else:
             data = beside(path, named)
@@ -93,9 +95,15 @@ def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
     order = ">" if _is_true(header, "elementbyteordermsb", "binarydatabyteordermsb") else "<"
     dtype = np.dtype(order + _TYPES[kind.removesuffix("_ARRAY")])
     channels = int(header.get("elementnumberofchannels", 1))
-    sizes = [int(side) for side in header.get("dimsize", "").split()]
+    sizes = _sizes(header)
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
+    if len(sizes) != 3:
+        size = " x ".join(map(str, sizes)) or "missing"
+        raise InputError(
+            f"{path}: its size is {size}, which is not one volume in 3 dimensions; save a single "
+            "volume"
+        )
     shape = (*sizes, *([channels] if channels > 1 else []))
     check_shape(shape, str(path))
     packed = _is_true(header, "compresseddata")
@@ -114,6 +122,10 @@ def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
     return values if channels > 1 else values[..., 0]
 
 
+def _sizes(header: Header) -> list[int]:
+    return [int(side) for side in header.get("dimsize", "").split()]
+
+
 def _affine(header: Header, name: str) -> np.ndarray:
     def numbers(count: int, default: str, *keys: str) -> np.ndarray:
         text = next((header[key] for key in keys if key in header), default)
@@ -124,9 +136,11 @@ def _affine(header: Header, name: str) -> np.ndarray:
 
     spacing = numbers(3, "1 1 1", "elementspacing", "elementsize")[:3]
     origin = numbers(3, "0 0 0", "offset", "position", "origin")[:3]
-    turned = numbers(9, "1 0 0 0 1 0 0 0 1", "transformmatrix", "rotation", "orientation")
+    n = len(_sizes(header))  # a fourth axis of length 1 has a row and a column, too
+    straight = " ".join(map(str, np.eye(n).ravel()))
+    turned = numbers(n * n, straight, "transformmatrix", "rotation", "orientation")
     affine = np.eye(4)
-    affine[:3, :3] = turned[:9].reshape(3, 3).T * spacing
+    affine[:3, :3] = turned[: n * n].reshape(n, n)[:3, :3].T * spacing
     affine[:3, 3] = origin
     return LPS @ affine
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
 from ddfm.volumes.reading import check_bytes, finite, library, which
-from ddfm.volumes.volume import Volume, check_shape
+from ddfm.volumes.volume import Volume, check_shape, corners
 
 __all__ = ["count", "from_image", "read", "record_in", "write", "write_planes"]
 
@@ -39,9 +39,8 @@ def read(path: Path, volume: int | None = None) -> Volume:
 
 
 def _read(path: Path, volume: int | None) -> Volume:
-    nibabel = library("nibabel")
     with explained(str(path)):
-        image = nibabel.load(path)
+        image = _image(path)
         if path.suffix.lower() not in (".gz", ".mgz"):
             return from_image(image, str(path), volume)
         # nibabel stops after the last voxel, and does not verify the checksum that follows.
@@ -55,7 +54,16 @@ def _read(path: Path, volume: int | None) -> Volume:
 def count(path: Path) -> int:
     """The number of volumes in a file."""
     with explained(str(path)):
-        return _along_time(library("nibabel").load(existing_file(path)).shape)[1]
+        return _along_time(_image(existing_file(path)).shape)[1]
+
+
+def _image(path: Path) -> Any:
+    """The image in a file of this very name; nibabel would look for .Nii under .nii."""
+    nibabel = library("nibabel")
+    for kind in nibabel.imageclasses.all_image_classes:
+        if len(kind.files_types) == 1 and kind.path_maybe_image(path)[0]:
+            return kind.from_file_map(kind.make_file_map({"image": str(path)}))
+    return nibabel.load(path)  # a pair of files, or the error
 
 
 def from_image(
@@ -103,8 +111,8 @@ def _warn_of_two_positions(volume: Volume) -> None:
         return
     off = 0.0
     with suppress(Exception):  # a damaged qform is not used
-        corners = np.array([[0, 0, 0, 1], [*volume.shape, 1]], float).T
-        off = np.abs((header.get_qform() - header.get_sform()) @ corners).max()
+        between = header.get_qform() - header.get_sform()
+        off = np.abs(between @ corners(volume.shape)).max()
     if off > max(header.get_zooms()[:3]):
         warnings.warn(
             f"{volume.name}: its header gives two positions, qform and sform, which are up to "
@@ -130,10 +138,9 @@ def _along_time(shape: Sequence[int]) -> tuple[tuple[int, ...], int]:
 
 def record_in(path: Path) -> str | None:
     """The text of the record of how a volume was made, if a comment in its header has one."""
-    nibabel = library("nibabel")
     path = existing_file(path)
     with explained(str(path)):
-        for extension in getattr(nibabel.load(path).header, "extensions", ()):
+        for extension in getattr(_image(path).header, "extensions", ()):
             text = extension.get_content()
             text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
             text = text.rstrip("\0 ")
@@ -176,10 +183,17 @@ def _write(path: Path, values: np.ndarray, volume: Volume, *comments: str) -> No
     if values.dtype == np.uint16:
         image.header["cal_max"] = 65535
     try:
-        with atomic_path(path) as temporary:
-            nibabel.save(image, temporary)
+        # Under a name, nibabel would write .Nii as .nii.
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            with _packing(file) if path.suffix.lower() == ".gz" else nullcontext(file) as stream:
+                image.to_stream(stream)
     except (TypeError, ValueError) as error:
         raise StorageError(f"cannot write {path}: {error}") from None
+
+
+def _packing(file: BinaryIO) -> gzip.GzipFile:
+    """Packs what is written to it as nibabel does: at level 1, without name or time."""
+    return gzip.GzipFile("", "wb", 1, file, mtime=0)
 
 
 def _clean_header(nibabel: Any, source: Any) -> Any:

@@ -42,7 +42,8 @@ _SPACES = {
 }
 _MILLIMETRES = {"m": 1000.0, "meter": 1000.0, "cm": 10.0, "centimeter": 10.0}
 _MILLIMETRES |= dict.fromkeys(("um", "micron", "micrometer"), 0.001)
-_IN_SLICES = re.compile(rb"data ?file:(?!=) *(LIST\b|.*%)")
+# The pattern of a name, such as %03d.raw, is followed by its first and last number and the step.
+_IN_SLICES = re.compile(rb"data ?file:(?!=) *(LIST\b|.*%\d*[diu].*( +-?\d+){3})")
 _MICRO = re.compile(rb"(\xc2\xb5|\xce\xbc|\xb5)(?=m)")  # the sign and the letter, UTF-8 or Latin-1
 
 

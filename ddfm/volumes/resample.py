@@ -8,11 +8,13 @@ volume is smoothed first, to avoid aliasing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
 from scipy import ndimage
 
 from ddfm.errors import InputError
+from ddfm.storage.budget import ask_bytes
 from ddfm.volumes.volume import Volume, same_grid
 
 __all__ = ["check_overlap", "inside_of", "overlap", "resampled"]
@@ -32,7 +34,9 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
     if outside is None:
         outside = 0.0 if volume.is_color else float(volume.values.min())
     check_overlap(volume, grid)
-    values = np.empty(grid.shape + volume.values.shape[3:], np.float32)
+    shape = grid.shape + volume.values.shape[3:]
+    ask_bytes(4 * prod(shape), f"{volume.name} on the grid of {grid.name}")
+    values = np.empty(shape, np.float32)
     for channel in np.ndindex(volume.values.shape[3:]):
         part = (..., *channel)
         smooth = _smoothed(np.asarray(volume.values[part], np.float32), M)

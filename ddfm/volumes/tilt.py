@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from ddfm.errors import DdfmWarning
+from ddfm.storage.budget import ask_bytes
 from ddfm.volumes.resample import inside_of, resampled
 from ddfm.volumes.volume import Volume
 
@@ -31,13 +33,13 @@ def squared(volume: Volume) -> tuple[Volume, np.ndarray | None]:
     off = np.abs(volume.affine[:3, :3] - square) @ sides
     if off.max() <= ASKEW * volume.spacing.min():
         return volume, None
+    grid = _around(volume, square)
     warnings.warn(
         f"{volume.name}: its slices are stacked obliquely, as from a tilted gantry; the result is "
         "on a square grid around it",
         DdfmWarning,
         stacklevel=3,
     )
-    grid = _around(volume, square)
     values = resampled(volume, grid).values
     return replace(volume, values=values, affine=grid.affine), inside_of(volume, grid)
 
@@ -61,4 +63,8 @@ def _around(volume: Volume, square: np.ndarray) -> Volume:
     affine[:3, :3] = square
     affine[:3, 3] = volume.affine[:3, 3] + square @ low
     shape = tuple(int(side) for side in high - low + 1)
+    stored = sum(file.stat().st_size for file in volume.files) or None
+    channels = 3 if volume.is_color else 1
+    # Numbers of 4 bytes, one channel of them twice, and two masks of what lies within the volume.
+    ask_bytes((4 * channels + 6) * prod(shape), f"{volume.name} on a square grid", stored)
     return Volume(np.broadcast_to(np.float32(0), shape), affine, volume.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "axes_of",
     "check_axis",
     "check_shape",
+    "corners",
     "find_axis",
     "rows_and_columns",
     "same_grid",
@@ -154,11 +155,15 @@ def check_shape(shape: Sequence[int], name: str) -> None:
     raise InputError(f"{name}: a volume has 3 dimensions, not the shape {tuple(shape)}{hint}")
 
 
+def corners(shape: Sequence[int]) -> np.ndarray:
+    """The eight corners of a grid, as indices with a 1 below them, (4, 8)."""
+    return np.array([*product(*((0, side) for side in shape), (1,))], float).T
+
+
 def same_grid(a: Volume, b: Volume) -> bool:
     """Whether both volumes have their voxels at the same places, to a hundredth of a voxel."""
     tolerance = 0.01 * min(a.spacing.min(), b.spacing.min())
-    corners = np.array([[0, 0, 0, 1], [*a.shape, 1]], float).T
-    distance = np.abs((a.affine - b.affine) @ corners).max()
+    distance = np.abs((a.affine - b.affine) @ corners(a.shape)).max()
     return a.shape == b.shape and bool(distance <= tolerance)
 
 

@@ -300,6 +300,13 @@ def test_volumes_are_read_from_and_written_to_dicom(tmp_path):
     for number in (3, 7):
         dicom_series(exam / str(number), planes, SeriesNumber=number, PatientName="Doe^Jane")
     refused(ddfm_run("volume", exam, exam, "-o", tmp_path / "out", *FAST), "--series-a")
+    both = "volume", exam / "3", exam / "7", *FAST
+    for line in (
+        ["-o", exam / "7" / "out"],
+        ["-o", exam / "3" / "out.nii"],
+        ["-o", tmp_path / "out", "--montage", exam / "3" / "look.png"],
+    ):
+        refused(ddfm_run(*both, *line), "sources are read from", "name a separate folder")
     for name, options in (("one", []), ("two", ["--keep-identity"])):
         series = ["--series-a", 3, "--series-b", 7, *options]
         result = ddfm_run("volume", exam, exam, "-o", tmp_path / name, *FAST, *series)
@@ -317,6 +324,7 @@ def test_bad_volumes_are_refused(tmp_path, volumes):
     refused(ddfm_run(*run, tmp_path / "x.nii", "--window-b", "bon"), "did you mean bone")
     refused(ddfm_run(*run, tmp_path / "x.nii", "--colormap-b", "hott"), "did you mean hot")
     refused(ddfm_run(*run, tmp_path / "x.nii", "--axis", "3"), "unknown axis '3'")
+    refused(ddfm_run(*run, tmp_path / "x.nii", "--series-b", "3"), "--series-b is for DICOM")
     grid = ddfm_run(*run, tmp_path / "x.nii", "--resize", "b")  # the grid is that of A, always
     refused(grid, "No such option")
     refused(ddfm_run("volume", mri, tmp_path / "x.png", "-o", tmp_path / "x.nii"), "not a DICOM")

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from command_line import ddfm_run, refused
+from ddfm.cli.looks import lines_about
 from film_files import write_film
 from flir_files import flir_jpeg
 
@@ -174,8 +175,22 @@ def test_a_series_of_dicom_is_described_without_names(tmp_path):
     assert lines_of(folder) == [
         "  series    3: CT, 4 files",
         "  series    7: PT, 1 file",
-        f"  fuse      ddfm volume {folder} OTHER -o OUT --series-a NUMBER",
+        f"  fuse      ddfm volume {folder} {folder} -o OUT --series-a 3 --series-b 7",
     ]
+
+
+@pytest.mark.parametrize(
+    ("series", "advice"),
+    [
+        ([(1, "MR", 3), (4, "CT", 90), (5, "CT", 20), (7, "MR", 30)], "--series-a 7 --series-b 4"),
+        ([(1, "CT", 3), (4, "CT", 90)], "--series-a 4 --series-b 1"),
+        ([(1, "MR", 3), (1, "MR", 3), (2, "CT", 5)], "OTHER -o OUT --series-a 2"),
+        ([(1, "MR", 3), (1, "CT", 3), (None, "CT", 3)], "need a folder of their own"),
+    ],
+)
+def test_two_series_that_can_be_chosen_are_suggested(series, advice):
+    *_, fuse = lines_about({"folder": "exam", "series": series}, ours=False)
+    assert fuse.startswith("  fuse      ") and fuse.endswith(advice)
 
 
 def test_a_folder_with_dicom_files_of_no_series_is_described_by_its_files(tmp_path):

@@ -115,6 +115,14 @@ def test_remaining_noise_is_the_white_part_and_not_texture():
         assert own.noise == pytest.approx(white, abs=0.002)
 
 
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (1, 1)])
+def test_a_single_row_or_column_has_samples(shape):
+    seen = torch.zeros(1, 1, *shape)
+    source = observe(seen, GaussianPrior(), shape, 0.01, None)
+    (own,) = with_independent_noise([source], shape, [2 / 255])
+    assert own.drawn(GaussianPrior(), Noise(range(2))).shape == (2, 1, *shape)
+
+
 def enlarged(small: torch.Tensor) -> torch.Tensor:
     """Twice as large, with the small picture as its means, by back-projection."""
     x = F.interpolate(small, scale_factor=2, mode="bicubic")

@@ -45,6 +45,23 @@ def test_wrong_options_are_refused_before_anything_is_aligned(monkeypatch, optio
         fuse_volumes(volume, volume, **option)
 
 
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ({"window_a": "1/2"}, r"a is in colour, so it takes no window \(--window-a\)"),
+        ({"colormap_b": "hot"}, r"b is in colour, so it takes no colormap \(--colormap-b\)"),
+        ({"more_colormaps": [None, "hot"]}, r"c is in colour, so it takes no colormap"),
+        ({"more_windows": [None, None, "1/2"]}, r"more_windows \(--window-c\) are for the third"),
+        ({"more_colormaps": ["hot"] * 3}, r"more_colormaps \(--colormap-c\) are for the third"),
+    ],
+)
+def test_options_that_a_volume_cannot_take_are_refused(fuser, option, why):
+    values = np.zeros((3, 3, 3, 3), np.float32)
+    a, b, c, c2 = (Volume(values, np.eye(4), name) for name in "abcc")
+    with pytest.raises(DdfmError, match=why):
+        fuse_volumes(a, b, fuser, more=[c, c2], **option)
+
+
 def test_slices_are_fused_as_alone(fuser):
     mri, ct = head(), np.roll(head(), 2, 0) - 1000
     affine = turned((-1, 1, 4))

@@ -80,6 +80,18 @@ def test_fwhm_b_is_refused_for_colours():
         sharpened(colors, Volume(np.zeros((8, 8, 8)), GRID), 4.0, np.zeros((8, 8, 8)))
 
 
+@pytest.mark.parametrize("spacing", [(1e-3, 1e-3, 1e-3), (1e-6, 1, 1)])
+def test_a_blur_far_wider_than_voxels_costs_no_time(spacing):
+    """Or it is refused, where it is wider than the whole grid."""
+    pet = Volume(np.random.default_rng(0).random((6, 6, 6)).astype(np.float32), GRID, "pet")
+    grid = Volume(np.zeros((8, 8, 8), np.float32), np.diag([*spacing, 1.0]), "mri")
+    if max(spacing) < 1:
+        with pytest.raises(DdfmError, match=r"blur of 5 mm .* wider than mri, which is 0.008 mm"):
+            sharpened(pet, grid, 5.0, np.zeros((8, 8, 8)))
+    else:
+        assert np.isfinite(sharpened(pet, grid, 5.0, np.zeros((8, 8, 8))).values).all()
+
+
 def test_the_given_resolution_of_the_second_volume_is_undone(phantom):
     """It is recorded, the fused source is sharper, and without it nothing changes."""
     fuser = Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")

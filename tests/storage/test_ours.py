@@ -279,3 +279,21 @@ def test_only_a_folder_of_ours_is_replaced(tmp_path):
             pass
     assert sorted(p.name for p in path.iterdir()) == ["1", "mine"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_overwriting_a_folder_removes_no_file_that_it_does_not_replace(tmp_path):
+    path = tmp_path / "series"
+    path.mkdir()
+    (path / "1").write_text("mine")
+    with overwriting(), atomic_folder(path) as folder:
+        (folder / "1").write_text(MARK)
+    assert (path / "1").read_text() == MARK
+    (path / "mine").write_text("mine")
+    with overwriting(), pytest.raises(StorageError, match="series: mine in it is not from ddfm"):
+        with atomic_folder(path) as folder:
+            (folder / "2").write_text(MARK)
+    assert sorted(p.name for p in path.iterdir()) == ["1", "mine"]
+    (path / "mine").unlink()
+    with overwriting(), atomic_folder(path) as folder:  # the first file is of ddfm
+        (folder / "2").write_text(MARK)
+    assert [p.name for p in path.iterdir()] == ["2"]

@@ -103,7 +103,7 @@ def test_windows_of_a_third_volume_are_applied_and_printed_in_order(tmp_path):
     printed = ddfm_run(*line, "--window-c", "500/900").stderr.splitlines()
     assert [text.partition(":")[0] for text in printed] == list(map(str, paths))
     assert printed[2].endswith("black is 50, white 950 (window 500/900)")
-    refused(ddfm_run(*line, "--window-c", "1/2", "--window-c", "1/2"), "more_windows")
+    refused(ddfm_run(*line, "--window-c", "1/2", "--window-c", "1/2"), "(--window-c)")
 
 
 def test_a_film_has_films_of_its_attribution_and_uncertainty(tmp_path, frames):

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from command_line import FAST, ddfm_run
 from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.registration.space_files import read_space_transform
 from ddfm.volumes.align import aligned, placed
 from ddfm.volumes.files import write_volume
 from ddfm.volumes.volume import Volume
@@ -52,6 +53,18 @@ def test_the_command_tells_how_far_a_volume_was_off(pair, tmp_path):
     start, off = line.removesuffix(" mm").rsplit(" ", 1)
     assert start == f"{files[1]}: aligned to {files[0]}; it was off by"
     assert float(off) == pytest.approx(20, abs=1)
+
+
+def test_a_transform_that_was_not_applied_is_not_saved(pair, tmp_path):
+    noise = np.random.default_rng(1).standard_normal(pair[1].shape)
+    files = [tmp_path / f"{volume.name}.nii.gz" for volume in pair]
+    for file, values in zip(files, (pair[0].values, noise), strict=True):
+        write_volume(file, replace(pair[0], values=values.astype(np.float32)))
+    saved = tmp_path / "t.tfm"
+    out = ["-o", tmp_path / "f.nii", "--align", "rigid", "--save-transform", saved]
+    result = ddfm_run("volume", *files, *out, *FAST)
+    assert result.exit_code == 0 and "could not be aligned" in result.stderr
+    np.testing.assert_array_equal(read_space_transform(saved), np.eye(4))
 
 
 def test_an_unknown_way_to_align_is_refused(pair):

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ddfm
 from ddfm.errors import DdfmError
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.volumes import Volume, read_volume, write_volume
+from ddfm.volumes.files import check_volume_output
 from ddfm.volumes.volume import slices
 
 pydicom = pytest.importorskip("pydicom")
@@ -87,13 +89,19 @@ def test_padding_around_the_field_becomes_the_lowest_value(tmp_path, values, gre
         head.save_as(path)
     padded = (data == -2000).transpose(2, 1, 0)
     expected[padded] = expected[~padded].min()
-    np.testing.assert_array_equal(read_volume(folder).values, expected)
+    found = read_volume(folder).values
+    np.testing.assert_array_equal(found - found.min(), expected - expected.min())
 
 
-def test_values_are_looked_up_in_a_table(tmp_path):
+@pytest.mark.parametrize(
+    ("modality", "grey"),
+    [("MR", "MONOCHROME2"), ("MR", "MONOCHROME1"), ("CT", "MONOCHROME2"), ("CT", "MONOCHROME1")],
+)
+def test_values_are_looked_up_in_a_table(tmp_path, modality, grey):
     """PS3.3 C.11.1: values below the table take its first entry, those beyond its last."""
     data = np.array([[[-3, -2, 0], [1, 2, 3]]], np.int16)
-    folder = dicom_series(tmp_path / "s", data)
+    more = {"Modality": modality, "PhotometricInterpretation": grey}
+    folder = dicom_series(tmp_path / "s", data, **more)
     (path,) = folder.iterdir()
     head = pydicom.dcmread(path)
     table = pydicom.Dataset()
@@ -101,7 +109,9 @@ def test_values_are_looked_up_in_a_table(tmp_path):
     table.add_new(0x00283006, "US", [7, 30, 500, 20, 60_000])
     head.ModalityLUTSequence = [table]
     head.save_as(path)
-    expected = [[7, 7, 500], [20, 60_000, 60_000]]
+    expected = np.array([[7, 7, 500], [20, 60_000, 60_000]])
+    if (modality, grey) == ("MR", "MONOCHROME1"):
+        expected = 60_000 - expected
     np.testing.assert_array_equal(read_volume(folder).values[..., 0].T, expected)
 
 
@@ -116,10 +126,29 @@ def test_a_rescaling_that_leaves_nothing_is_refused(tmp_path, slope):
         read_volume(folder)
 
 
-def test_inverted_grey_is_corrected(tmp_path):
-    data = np.array([[[0, 1000]]], np.uint16)
-    folder = dicom_series(tmp_path / "s", data, PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_array_equal(read_volume(folder).values[:, 0, 0], [65535, 64535])
+@pytest.mark.parametrize("modality", ["MR", "DX"])
+def test_inverted_grey_of_no_unit_is_as_displayed(tmp_path, modality):
+    data = np.array([[[0, 200, 1000]]], np.uint16)
+    more = {"PhotometricInterpretation": "MONOCHROME1", "Modality": modality}
+    folder = dicom_series(tmp_path / "s", data, RescaleSlope="2", RescaleIntercept="-7", **more)
+    np.testing.assert_array_equal(read_volume(folder).values[:, 0, 0], [2000, 1600, 0])
+
+
+def test_inverted_slices_of_several_slopes_stay_comparable(tmp_path):
+    for k in range(3):
+        dicom_slice(
+            tmp_path / f"{k}", np.full((2, 2), 100, np.int16), (0, 0, k), SeriesInstanceUID="1.2",
+            RescaleSlope=f"{k + 1}", PhotometricInterpretation="MONOCHROME1",
+        )  # fmt: skip
+    np.testing.assert_array_equal(read_volume(tmp_path).values[0, 0], [200, 100, 0])
+
+
+@pytest.mark.parametrize("grey", ["MONOCHROME1", "MONOCHROME2"])
+def test_hounsfield_units_do_not_depend_on_how_they_are_displayed(tmp_path, grey):
+    data = np.array([[[0, 1000, 2000]]], np.int16)
+    more = {"PhotometricInterpretation": grey, "Modality": "CT"}
+    folder = dicom_series(tmp_path / "s", data, RescaleIntercept="-1000", RescaleSlope="1", **more)
+    np.testing.assert_array_equal(read_volume(folder).values[:, 0, 0], [-1000, 0, 1000])
 
 
 def test_compressed_series_are_read(tmp_path):
@@ -218,6 +247,16 @@ def test_a_file_of_several_frames_is_read(tmp_path):
     np.testing.assert_array_equal(volume.values[:, :, 3], 4 * data[0].T)
     np.testing.assert_array_equal(volume.values[:, :, 0], 1 * data[1].T)
 
+    for empty in ([], [group()]):
+        dataset.SharedFunctionalGroupsSequence = empty
+        dataset.save_as(path)
+        with pytest.raises(DdfmError, match="does not give its orientation"):
+            read_volume(path)
+    dataset.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence = []
+    dataset.save_as(path)
+    with pytest.raises(DdfmError, match="does not give its position"):
+        read_volume(path)
+
     del dataset.PerFrameFunctionalGroupsSequence
     dataset.save_as(path)
     with pytest.raises(DdfmError, match="4 frames, but does not give the position"):
@@ -269,6 +308,32 @@ def test_one_of_several_series_of_a_folder_can_be_chosen(tmp_path):
     dicom_series(root / "DICOM" / "C", stored(3), SeriesNumber=3)
     with pytest.raises(DdfmError, match="2 series with the number 3; put the files of one into"):
         read_volume(root, series=3)
+    with pytest.raises(DdfmError, match="3 series; choose one .* or put the files of one into"):
+        read_volume(root)
+
+
+def test_series_that_have_no_number_of_their_own_go_into_folders_of_their_own(tmp_path):
+    for name in "ab":
+        dicom_series(tmp_path / name, stored(2), SeriesNumber=None)
+    listed = (
+        r"2 series; put the files of one into a folder .*: one without a number \(MR, 2 files\)"
+    )
+    with pytest.raises(DdfmError, match=listed):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("PixelSpacing", r"does not give its pixel spacing \(PixelSpacing\), so"),
+        ("ImagePositionPatient", r"does not give its position \(ImagePositionPatient\), so"),
+        ("PixelData", "is damaged: it holds no pixels"),
+    ],
+)
+def test_what_a_slice_lacks_is_named(tmp_path, keyword, words):
+    folder = dicom_series(tmp_path, stored(2), **{keyword: None})
+    with pytest.raises(DdfmError, match=words):
+        read_volume(folder)
 
 
 def test_one_slice_is_a_volume(tmp_path):
@@ -366,6 +431,17 @@ def test_a_coloured_series_is_written(tmp_path):
     volume = Volume(colors.astype(np.float32), np.diag([-1, -1, 2, 1]))
     write_volume(tmp_path / "out", volume)
     np.testing.assert_allclose(read_volume(tmp_path / "out").values, colors, atol=1e-6)
+
+
+def test_a_folder_with_other_files_is_refused_before_any_work(tmp_path):
+    grid = Volume(np.zeros((4, 5, 2), np.uint16), np.eye(4))
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "0002.dcm").write_text("mine")
+    with ddfm.overwriting():
+        check_volume_output(tmp_path / "x", grid=grid)
+        (tmp_path / "x" / "0003.dcm").write_text("mine")
+        with pytest.raises(DdfmError, match="0003.dcm in it is not from ddfm"):
+            check_volume_output(tmp_path / "x", grid=grid)
 
 
 def test_other_values_are_written_with_slope_and_intercept(tmp_path):

@@ -13,6 +13,12 @@ import pytest
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.unreadable import explained
 from ddfm.volumes import Volume, read_volume, write_volume
+from ddfm.volumes.files import (
+    check_map_output,
+    check_planes_output,
+    check_volume_output,
+    volume_count,
+)
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -34,6 +40,17 @@ def test_values_and_geometry_survive(tmp_path, suffix, color):
     np.testing.assert_allclose(back.affine, AFFINE, atol=1e-5)
     np.testing.assert_allclose(back.values, data, atol=1e-6)
     assert back.is_color == color and [p.name for p in tmp_path.iterdir()] == [f"x{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["x.Nii", "x.Nii.gz", "x.Nii.Gz", "x.nii.GZ", "x.NII.GZ"])
+def test_suffixes_of_nifti_may_be_of_mixed_case(tmp_path, name):
+    plain, path = tmp_path / name.lower(), tmp_path / "mixed" / name
+    path.parent.mkdir()
+    for each in (plain, path):
+        write_volume(each, Volume(values(), AFFINE, record="{}"))
+    assert path.read_bytes() == plain.read_bytes() and [*path.parent.iterdir()] == [path]
+    np.testing.assert_array_equal(read_volume(path).values, values())
+    assert volume_count(path) == 1
 
 
 def test_nifti_is_read_as_by_nibabel(tmp_path):
@@ -241,6 +258,15 @@ def test_bad_nrrd_files_are_refused(tmp_path):
             read_volume(path)
 
 
+def test_a_percent_sign_alone_is_no_pattern_of_slices(tmp_path):
+    pytest.importorskip("nrrd")
+    write_volume(tmp_path / "x.nrrd", Volume(values(), AFFINE))
+    head, data = (tmp_path / "x.nrrd").read_bytes().split(b"\n\n", 1)
+    (tmp_path / "50%.raw").write_bytes(data)
+    (tmp_path / "x.nhdr").write_bytes(head + b"\ndata file: 50%.raw\n\n")
+    np.testing.assert_array_equal(read_volume(tmp_path / "x.nhdr").values, values())
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mgz", ".nrrd"])
 def test_a_flipped_bit_in_packed_values_is_noticed(tmp_path, suffix):
     """Each flip is refused or changes no value, since gzip's header has unused bits."""
@@ -352,3 +378,11 @@ def test_outputs_are_checked_beforehand(tmp_path):
     ]:
         with pytest.raises(DdfmError, match=words):
             write_volume(path, volume)
+
+
+@pytest.mark.parametrize("name", [".nii", ".nii.gz", ".NRRD", ".dcm"])
+def test_a_suffix_alone_is_no_output(tmp_path, name):
+    for check in (check_volume_output, check_map_output, check_planes_output):
+        with pytest.raises(DdfmError, match="is a suffix without a name; try x"):
+            check(tmp_path / name)
+    assert not [*tmp_path.iterdir()]

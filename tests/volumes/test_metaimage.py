@@ -54,6 +54,23 @@ def test_values_and_position_are_read(tmp_path, values, kind, code, packed, msb)
     np.testing.assert_allclose(volume.affine, AFFINE)
 
 
+def test_a_fourth_axis_of_length_1_is_dropped_with_its_row_and_column(tmp_path, values):
+    path = written(tmp_path / "a.mha", values.astype("<i2").tobytes(order="F"))
+    head, last, data = path.read_bytes().partition(b"ElementDataFile")
+    for three, four in [
+        (b"NDims = 3", b"NDims = 4"),
+        (b"0 1 0 -1 0 0 0 0 1", b"0 1 0 0 -1 0 0 0 0 0 1 0 0 0 0 1"),
+        (b"10 20 30", b"10 20 30 7"),
+        (b"= 2 3 4", b"= 2 3 4 1"),
+        (b"= 3 4 5", b"= 3 4 5 1"),
+    ]:
+        assert three in head
+        head = head.replace(three, four)
+    path.write_bytes(head + last + data)
+    np.testing.assert_array_equal(read_volume(path).values, values)
+    np.testing.assert_allclose(read_volume(path).affine, AFFINE)
+
+
 def test_data_in_a_separate_file_is_read(tmp_path, values):
     path = written(tmp_path / "a.mhd", values.astype("<i2").tobytes(order="F"), beside="a.raw")
     np.testing.assert_array_equal(read_volume(path).values, values)
@@ -63,6 +80,13 @@ def test_data_in_a_separate_file_is_read(tmp_path, values):
     path.write_text(path.read_text().replace("a.raw", f"{tmp_path}/a.raw"))
     with pytest.raises(DdfmError, match="outside its folder"):
         read_volume(path)
+
+
+def test_a_percent_sign_alone_is_no_pattern_of_slices(tmp_path, values):
+    data = values.astype("<i2").tobytes(order="F")
+    np.testing.assert_array_equal(
+        read_volume(written(tmp_path / "a.mhd", data, beside="50%.raw")).values, values
+    )
 
 
 def test_colours_are_read(tmp_path):
@@ -98,3 +122,9 @@ def test_bad_files_are_refused(tmp_path, values):
     fails("more than the file can hold")
     path.write_bytes(path.read_bytes().replace(b"DimSize = 3000 4000 5000", b"DimSize = 3 4"))
     fails("3 dimensions")
+    head = b"DimSize = 3 4"
+    path.write_bytes(path.read_bytes().replace(head, b"DimSize = 2 2 5 3"))
+    fails("its size is 2 x 2 x 5 x 3, which is not one volume in 3 dimensions")
+    more = b"DimSize = 3 4\nElementNumberOfChannels = 3"
+    path.write_bytes(path.read_bytes().replace(b"DimSize = 2 2 5 3", more))
+    fails("its size is 3 x 4, which is not one volume in 3 dimensions")

@@ -80,6 +80,14 @@ def test_equal_grids_need_no_resampling():
     assert resampled(volume, Volume(np.ones((3, 3, 3), np.float32), np.eye(4) + 1e-9)) is volume
 
 
+def test_a_grid_beyond_the_memory_is_refused(monkeypatch):
+    colors = Volume(np.zeros((3, 3, 3, 3), np.float32), np.eye(4), "pet")
+    grid = Volume(np.zeros((30, 30, 30), np.float32), turned((0.1, 0.1, 0.1)), "mri")
+    monkeypatch.setenv("DDFM_MAX_BYTES", "2e5")
+    with pytest.raises(DdfmError, match="pet on the grid of mri would take"):
+        resampled(colors, grid)
+
+
 def test_volumes_that_do_not_overlap_are_refused():
     zeros = np.zeros((3, 3, 3), np.float32)
     far = Volume(zeros, turned(origin=(100, 0, 0)), "ct")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ddfm
-from ddfm.errors import DdfmWarning
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.volumes import Volume
 from ddfm.volumes.tilt import squared
@@ -51,6 +51,18 @@ def test_a_square_grid_is_not_resampled():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert squared(volume) == (volume, None)
+
+
+def test_a_square_grid_beyond_the_memory_is_refused(monkeypatch):
+    """As around slices whose steps were damaged; the file itself is small."""
+    volume = askew()
+    volume.affine[0, 2] = 1e8
+    with pytest.raises(DdfmError, match="ct on a square grid would take .* MB of memory"):
+        squared(volume)
+    monkeypatch.setenv("DDFM_MAX_BYTES", "1e6")
+    volume.affine[0, 2] = 100
+    with pytest.raises(DdfmError, match="ct on a square grid would take .* limit of 1 MB"):
+        squared(volume)
 
 
 def test_the_result_lies_on_the_square_grid(tmp_path):

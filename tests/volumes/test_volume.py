@@ -7,7 +7,7 @@ import pytest
 
 from ddfm.errors import DdfmError
 from ddfm.volumes import Volume
-from ddfm.volumes.volume import find_axis, slices
+from ddfm.volumes.volume import find_axis, same_grid, slices
 from grids import at, turned
 
 ORIENTATIONS = [("RAS", (1, 2, 3)), ("LPS", (-1, -2, 3)), ("PIR", (-2, -3, 1)), ("ASL", (2, 3, -1))]
@@ -53,6 +53,14 @@ def test_the_default_axis_is_that_of_the_thick_slices():
     assert find_axis(Volume(zeros, np.eye(4)), "1") == 1
     with pytest.raises(DdfmError, match="unknown axis 'axal'; did you mean axial"):
         find_axis(Volume(zeros, np.eye(4)), "axal")
+
+
+def test_permuted_axes_of_equal_sides_are_another_grid():
+    """The first voxel and the last one are at the same places."""
+    values = np.zeros((4, 4, 3), np.float32)
+    a = Volume(values, turned((2, 2, 3), origin=(1, 2, 3)))
+    assert same_grid(a, Volume(values, a.affine + 1e-3))
+    assert not same_grid(a, Volume(values, a.affine[:, [1, 0, 2, 3]]))
 
 
 @pytest.mark.parametrize(
