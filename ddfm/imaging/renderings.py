@@ -16,12 +16,13 @@ from dataclasses import replace
 import numpy as np
 
 from ddfm.errors import DdfmWarning
+from ddfm.imaging.palettes import levels_along_palette
 from ddfm.imaging.picture import LUMA, Picture
 
 __all__ = ["explained_by", "in_false_colors", "without_false_colors"]
 
 # Least deviation of a rendering's chroma, and share of its variance that brightness explains. Of
-# 375 photographs of roads one has both, and of 100 colourful pictures of other kinds 31.
+# 220 photographs of roads one has both, and of 239 colourful pictures of other kinds 31.
 COLORED = ((0.1, 0.7), (0.2, 0.3))
 ALIKE = 0.5  # correlation of chroma above which two pictures show the same colours
 ORDERED = 0.8  # rank correlation of brightness above which two pictures are exposures of one scene
@@ -49,8 +50,11 @@ def without_false_colors(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
         DdfmWarning,
         stacklevel=3,
     )
-    grey = (rendering.pixels @ np.asarray(LUMA, np.float32))[..., None]
-    return (*pictures[:k], replace(rendering, samples=grey, icc=None), *pictures[k + 1 :])
+    levels = levels_along_palette(rendering.pixels)
+    if levels is None:
+        levels = rendering.pixels @ np.asarray(LUMA, np.float32)
+    grey = replace(rendering, samples=levels[..., None], icc=None)
+    return (*pictures[:k], grey, *pictures[k + 1 :])
 
 
 def in_false_colors(picture: Picture) -> bool:

@@ -41,7 +41,7 @@ __all__ = ["Film", "check_film", "check_rate", "delay_of", "open_film", "writing
 
 SAME = 1e-3  # relative difference of rates that are called equal
 LATEST = 86_400  # seconds; a day
-NOTICED = 0.15  # seconds by which two films must be off to be told
+NOTICED = 0.4  # least delay in seconds that is told; a sure one may be 0.25 s off
 
 
 @dataclass(frozen=True)

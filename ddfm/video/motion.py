@@ -13,7 +13,6 @@ from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from ddfm.video.files import VideoReader
 from ddfm.video.timing import in_seconds
@@ -27,7 +26,7 @@ STEP = 0.02  # seconds between the delays that are tried
 SHORTEST = 0.05  # seconds of the shortest moment
 SLOW = 2.0  # seconds; slower changes of activity are left out
 NEAR = 1.0  # seconds around the best delay in which others may be nearly as good
-SURE = 0.75  # least correlation; films of different motion reached 0.65
+SURE = 0.7  # least correlation; films of different motion reached 0.65
 AHEAD = 0.1  # by how much it must exceed that of any other delay, unlike for repeated motion
 SIZE = 64, 48  # pixels of the small frames
 
@@ -71,12 +70,14 @@ def _watched(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
 
 def _activity(times: np.ndarray, sums: np.ndarray, moment: float) -> np.ndarray:
     """The logarithm of the change in a moment around times `STEP` apart, without slow changes."""
+    from scipy.ndimage import gaussian_filter1d  # takes long to load
+
     at = np.arange(0, times[-1] if len(times) else 0, STEP)
     if not len(at):
         return at
     change = np.interp(at + moment / 2, times, sums) - np.interp(at - moment / 2, times, sums)
     level = np.log(change + 0.1 * np.median(change) + 1e-9)
-    return level - ndimage.gaussian_filter1d(level, SLOW / STEP)
+    return level - gaussian_filter1d(level, SLOW / STEP)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:

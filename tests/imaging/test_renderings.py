@@ -6,10 +6,12 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from ddfm.errors import DdfmWarning
 from ddfm.imaging.colormaps import colored
-from ddfm.imaging.picture import LUMA, from_array
+from ddfm.imaging.palettes import levels_along_palette
+from ddfm.imaging.picture import from_array
 from ddfm.imaging.renderings import in_false_colors
 from ddfm.imaging.sources import read_sources
 
@@ -40,8 +42,22 @@ def test_a_rendering_is_fused_in_grey_with_a_warning(photograph, palette):
     rendering = rainbow(values) if palette == "rainbow" else colored(values, palette)
     with pytest.warns(DdfmWarning, match="seems to be temperatures in false colours"):
         thermal, visible = read_sources((rendering, photograph))
-    np.testing.assert_allclose(thermal.pixels[..., 0], rendering @ LUMA, atol=1e-6)
     assert not thermal.is_color and visible.is_color
+    assert spearmanr(thermal.pixels.ravel(), values.ravel()).statistic > 0.98
+
+
+def test_temperatures_that_do_not_occur_leave_a_gap_in_the_palette(photograph):
+    """A cold scene with something hot in it, as by night."""
+    values = temperatures() * 0.3
+    values[20:30, 30:40] = 1
+    with pytest.warns(DdfmWarning, match="in false colours"):
+        thermal, _ = read_sources((rainbow(values), photograph))
+    assert spearmanr(thermal.pixels.ravel(), values.ravel()).statistic > 0.98
+    assert thermal.pixels[25, 35] == 1
+
+
+def test_few_colours_are_fused_by_their_brightness():
+    assert levels_along_palette(np.zeros((8, 8, 3), np.float32)) is None
 
 
 def test_other_coloured_sources_are_not_changed(photograph):

@@ -171,7 +171,7 @@ SLURM = {
     [
         ("3/8", {}, (3, 8)),
         ("auto", SLURM, (3, 4)),
-        ("auto/9", SLURM, (3, 9)),
+        ("auto/4", SLURM, (3, 4)),
         ("auto/9", {"SLURM_ARRAY_TASK_ID": "4"}, (5, 9)),
         ("auto/2", {"JOB_COMPLETION_INDEX": "0"}, (1, 2)),
     ],
