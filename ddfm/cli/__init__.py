@@ -23,7 +23,7 @@ from click.core import ParameterSource
 
 from ddfm.cli.bench import bench
 from ddfm.cli.cite import cite
-from ddfm.cli.defaults import defaults_file, read_defaults, variable_of
+from ddfm.cli.defaults import defaults_file, read_defaults
 from ddfm.cli.export import export
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
@@ -166,7 +166,7 @@ def _origin(error: click.ClickException) -> str:
     if source is ParameterSource.DEFAULT_MAP:
         return f"{defaults_file()} [{error.ctx.info_name}]: "
     if source is ParameterSource.ENVIRONMENT:
-        return f"${variable_of(str(error.ctx.info_name), error.param)}: "
+        return f"${error.ctx.auto_envvar_prefix}_{error.param.name}: ".upper()
     return ""
 
 

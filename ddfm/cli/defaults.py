@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import click
 
 from ddfm.errors import DdfmWarning, InputError, unknown
 
-__all__ = ["defaults_file", "read_defaults", "variable_of"]
+__all__ = ["defaults_file", "read_defaults"]
 
 NAME = "ddfm.toml"
 PREFIX = "DDFM_"  # of variables
@@ -46,20 +47,22 @@ def defaults_file() -> Path:
     return Path(os.environ.get("DDFM_CONFIG") or NAME)
 
 
-def variable_of(command: str, parameter: click.Parameter) -> str:
-    """The variable of the environment that sets a parameter of a command."""
-    return f"{PREFIX}{command}_{parameter.name}".replace("-", "_").upper()
-
-
 def _check_environment(group: click.Group) -> None:
     """Warns of variables that are like those of a command, but set none of its options."""
     for name, command in group.commands.items():
-        known = {variable_of(name, parameter) for parameter in command.params}
         start = f"{PREFIX}{name}_".replace("-", "_").upper()
+        known = set(_variables(command, start))
         for variable in os.environ:
             if variable.startswith(start) and variable not in known:
                 word = f"ignored: {unknown('variable', variable, known)}"
                 warnings.warn(word, DdfmWarning, stacklevel=2)
+
+
+def _variables(command: click.Command, start: str) -> Iterator[str]:
+    """The variables that set options of a command, and of those below it."""
+    yield from (f"{start}{parameter.name}".upper() for parameter in command.params)
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _variables(below, f"{start}{name}_".replace("-", "_").upper())
 
 
 def _options(group: click.Group, name: str, table: Any, path: Path) -> dict[str, Any]:

@@ -40,9 +40,9 @@ _OF_FILMS = (
 )
 
 
-def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> Any:
-    """A number of seconds, or "auto"."""
-    return value if value == "auto" else click.FLOAT(value, parameter, context)
+def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """A number of seconds, "auto", or None."""
+    return value if value in (None, "auto") else click.FLOAT(value, parameter, context)
 
 
 @click.command(cls=RangeCommand, short_help="Fuse two registered films.")
@@ -70,7 +70,6 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option(
     "--delay",
     callback=_seconds,
-    default="0",
     metavar="SECONDS|auto",
     help="Videos: how much later than A B begins; negative if A does; auto finds it by the motion "
     "in both.  [default: 0, with a warning if the motion tells otherwise]",

@@ -18,40 +18,61 @@ FREQUENT = 0.002  # least share of the pixels in a cell whose colour counts
 GAP = 0.4  # greatest distance of neighbours on a path
 STEPS = 256  # levels along the palette
 DEPTH = 63  # levels of R, G and B by which pixels are told apart
+AT_ONCE = 1 << 17  # pixels whose surroundings are in memory at a time
 MIXED = 0.15  # distance from the palette beyond which a colour is not one of it
 
 
 def levels_along_palette(colors: np.ndarray) -> np.ndarray | None:
-    """Levels (H, W) from 0, cold, to 1, hot, of colours (H, W, 3); None if there are too few."""
-    from scipy.ndimage import median_filter
+    """Levels (H, W) from 0, cold, to 1, hot, of colours (H, W, 3); None if there are too few.
+
+    The coldest and the hottest colour of this picture become 0 and 1.
+    """
     from scipy.spatial import cKDTree
 
     flat = colors.reshape(-1, 3)
     points = _frequent(flat)
     if len(points) < 3:
         return None
-    paths = sorted(_paths(points), key=lambda path: float(_hotness(path).mean()))
-    curve = np.concatenate(paths)
-    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
-    at = np.linspace(0, along[-1], STEPS)
-    palette = np.stack([np.interp(at, along, channel) for channel in curve.T], axis=1)
-    codes, pixel = np.unique(
-        np.rint(flat * DEPTH) @ (DEPTH + 1) ** np.arange(3), return_inverse=True
-    )
-    seen = codes[:, None] // (DEPTH + 1) ** np.arange(3) % (DEPTH + 1) / DEPTH
-    away, nearest = cKDTree(palette).query(seen)
-    levels, away = (each[pixel].reshape(colors.shape[:2]) for each in (nearest, away))
-    levels = (levels / (STEPS - 1)).astype(np.float32)
+    palette = _palette_of(points)
+    codes = np.rint(flat * DEPTH).astype(np.int32) @ np.array([(DEPTH + 1) ** 2, DEPTH + 1, 1])
+    seen = np.flatnonzero(np.bincount(codes))
+    rgb = np.stack(np.unravel_index(seen, (DEPTH + 1,) * 3), axis=1) / DEPTH
+    away, nearest = cKDTree(palette).query(rgb)
+    is_mixed, level = np.zeros((DEPTH + 1) ** 3, bool), np.zeros((DEPTH + 1) ** 3, np.uint8)
+    is_mixed[seen], level[seen] = away > MIXED, nearest
+    levels = level[codes].reshape(colors.shape[:2])
     # Compression mixes colours along edges; such mixtures may lie anywhere along the palette.
-    return np.where(away > MIXED, median_filter(levels, 5), levels)
+    mixed = np.nonzero(is_mixed[codes].reshape(levels.shape))
+    levels[mixed] = _medians_around(levels, mixed)
+    return levels.astype(np.float32) / (STEPS - 1)
+
+
+def _medians_around(levels: np.ndarray, pixels: tuple[np.ndarray, ...]) -> np.ndarray:
+    """The median of 5 x 5 levels around each of these pixels."""
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(levels, 2, mode="edge"), (5, 5))
+    found = np.empty(len(pixels[0]), levels.dtype)
+    for some in np.array_split(np.arange(len(found)), 1 + len(found) // AT_ONCE):
+        y, x = (each[some] for each in pixels)
+        found[some] = np.partition(around[y, x].reshape(len(some), 25), 12, axis=1)[:, 12]
+    return found
 
 
 def _frequent(flat: np.ndarray) -> np.ndarray:
     """The mean colour (N, 3) of each cell that has enough pixels."""
     places = np.minimum((flat * CELLS).astype(int), CELLS - 1) @ (CELLS**2, CELLS, 1)
-    _, cell, counts = np.unique(places, return_inverse=True, return_counts=True)
-    sums = np.stack([np.bincount(cell, channel) for channel in flat.T], axis=1)
-    return (sums / counts[:, None])[counts >= FREQUENT * len(flat)]
+    counts = np.bincount(places)
+    sums = np.stack([np.bincount(places, channel) for channel in flat.T], axis=1)
+    enough = counts >= max(1, FREQUENT * len(flat))
+    return sums[enough] / counts[enough, None]
+
+
+def _palette_of(points: np.ndarray) -> np.ndarray:
+    """Colours (STEPS, 3) at equal distances along the curve through these points, cold to hot."""
+    paths = sorted(_paths(points), key=lambda path: float(_hotness(path).mean()))
+    curve = np.concatenate(paths)
+    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    at = np.linspace(0, along[-1], STEPS)
+    return np.stack([np.interp(at, along, channel) for channel in curve.T], axis=1)
 
 
 def _paths(points: np.ndarray) -> list[np.ndarray]:

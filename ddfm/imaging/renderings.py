@@ -29,10 +29,16 @@ ORDERED = 0.8  # rank correlation of brightness above which two pictures are exp
 BINS, LOOK, FIELDS = 32, 160, 24  # bins of brightness; most pixels a side; points a side
 
 
-def without_false_colors(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+def without_false_colors(
+    pictures: Sequence[Picture], by_brightness: bool = False
+) -> tuple[Picture, ...]:
     """The pictures, with a single one in false colours among photographs made grey, and a warning.
 
     All are returned unchanged if one of them is grey, or if the colours of two agree.
+
+    Args:
+        by_brightness: whether its levels are the brightness of its colours, which is the same in
+            all frames of a film, unlike their places along the palette that a frame shows.
     """
     pictures = tuple(pictures)
     if len(pictures) < 2 or not all(p.is_color for p in pictures):
@@ -50,7 +56,7 @@ def without_false_colors(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
         DdfmWarning,
         stacklevel=3,
     )
-    levels = levels_along_palette(rendering.pixels)
+    levels = None if by_brightness else levels_along_palette(rendering.pixels)
     if levels is None:
         levels = rendering.pixels @ np.asarray(LUMA, np.float32)
     grey = replace(rendering, samples=levels[..., None], icc=None)
@@ -92,6 +98,8 @@ def _alike(one: Picture, other: Picture) -> bool:
     together = float((a * b).sum())
     if together > ALIKE * np.sqrt(float((a**2).sum()) * float((b**2).sum())):
         return True
+    if not (np.ptp(luma) and np.ptp(luma2)):
+        return False
     return float(spearmanr(luma, luma2).statistic) > ORDERED
 
 

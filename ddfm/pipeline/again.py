@@ -124,7 +124,7 @@ def changes(before: Record, now: Record, name: str) -> list[str]:
         f"{what} differs from that of {name}: {_short(before.settings, key)} there, "
         f"{_short(now.settings, key)} here"
         for key, what in _MADE_BY.items()
-        if before.settings.get(key) != now.settings.get(key)
+        if key in before.settings and before.settings[key] != now.settings.get(key)
     ]
     if len(before.sources) != len(now.sources):
         lines.append(f"{name} was made of {len(before.sources)} sources, not {len(now.sources)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from ddfm.storage.manifest import NAME, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video, comment
 from ddfm.video.formats import WRITTEN
-from ddfm.video.motion import find_delay
+from ddfm.video.motion import Delay, find_delay
 from ddfm.video.sound import complete
 from ddfm.video.timing import at_rate, in_seconds, timing_of
 
@@ -57,6 +57,7 @@ class Film:
         part: the frames that this process fuses while others fuse the rest; None is all frames.
         skipped: the seconds of each video that precede the first frame of the result.
         notes: how the timing of the two differs, for the user.
+        repeated: how often the result shows each frame of the slower video, at least 1.
     """
 
     frames: Iterable[Item]
@@ -67,6 +68,7 @@ class Film:
     part: Part | None = None
     skipped: tuple[float, float] = (0.0, 0.0)
     notes: tuple[str, ...] = ()
+    repeated: float = 1.0
 
     @cached_property
     def digests(self) -> list[str]:
@@ -109,21 +111,24 @@ def delay_of(
 
     Args:
         a, b: the films.
-        delay: the seconds, or "auto" to find them.
-        look: whether to look for a delay if none is given; one is not used, but warned of.
+        delay: the seconds; "auto" to find them; or None for 0, with a warning if the motion in both
+            tells otherwise.
+        look: whether to compare the motion if no delay is given.
     """
     auto = isinstance(delay, str) and one_of("delay", delay, ("auto",)) == "auto"
-    given = 0.0 if auto else number("the delay", delay, -LATEST, LATEST)
+    given = 0.0 if auto or delay is None else number("the delay", delay, -LATEST, LATEST)
     if Path(a).is_dir() or Path(b).is_dir():
         if auto or given:
             raise InputError(
                 "a delay (--delay) is for videos; frames of folders are paired by name"
             )
         return 0.0, []
-    if given or not (auto or look):
+    if not auto and (delay is not None or not look):
         return given, []
     stage("comparing the motion in both films")
-    found = find_delay(Path(a), Path(b))
+    found = Delay(0.0, False)
+    with nullcontext() if auto else suppress(InputError):  # a damaged frame is told when it is due
+        found = find_delay(Path(a), Path(b))
     which = f"{b} begins {abs(found.seconds):g} s {'after' if found.seconds > 0 else 'before'} {a}"
     if auto and found.sure:
         return found.seconds, [which]
@@ -350,11 +355,13 @@ def _videos(a: Path, b: Path, rate: float | None, delay: float) -> Film:
     paths, skipped = (a, b), (max(delay, 0.0), max(-delay, 0.0))
     timings = [timing_of(path) for path in paths]
     rates = [timing.rate for timing in timings]
-    left = [timing.seconds - skip for timing, skip in zip(timings, skipped, strict=True)]
-    for path, seconds in zip(paths, left, strict=True):
-        if seconds <= 0:
-            raise InputError(f"{path} ends before the other video begins; check --delay")
     rate = max(rates) if rate is None else rate
+    left = [timing.seconds - skip for timing, skip in zip(timings, skipped, strict=True)]
+    counts = [timing.count(rate, skip) for timing, skip in zip(timings, skipped, strict=True)]
+    for path, count in zip(paths, counts, strict=True):
+        if not count:
+            why = "ends before the other video begins; check --delay" if delay else "has no frames"
+            raise InputError(f"{path} {why}")
     films = (
         at_rate(in_seconds(VideoReader(path).stamped(), own), own, rate, skip)
         for path, own, skip in zip(paths, rates, skipped, strict=True)
@@ -362,9 +369,15 @@ def _videos(a: Path, b: Path, rate: float | None, delay: float) -> Film:
     sources = KnownFile(a), KnownFile(b)  # shared by all frames: reading a video takes long
     pairs = zip(*films, strict=False)  # until one film ends
     frames = (Item(f"{k:06d}.png", sources, pair) for k, pair in enumerate(pairs, 1))
-    count = min(timing.count(rate, skip) for timing, skip in zip(timings, skipped, strict=True))
-    notes = tuple(_differences(paths, rates, left))
-    return Film(frames, rate, count, None, ([a], [b]), None, skipped, notes)
+    return Film(
+        frames,
+        rate,
+        min(counts),
+        files=([a], [b]),
+        skipped=skipped,
+        notes=tuple(_differences(paths, rates, left)),
+        repeated=max(1.0, rate / min(rates)),
+    )
 
 
 def _differences(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from ddfm.fuser import Fuser
 from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.renderings import without_false_colors
 from ddfm.imaging.sources import grey, read_any
 from ddfm.pipeline.film_files import Film
 from ddfm.pipeline.film_parts import RUN_IN
@@ -93,19 +95,20 @@ class FilmWork:
         frames = iter(film.frames)
         if film.part is None:
             return frames
-        self._run_in(islice(frames, film.part.begin), film.part.begin)
+        begin, run_in = film.part.begin, math.ceil(RUN_IN * film.repeated)
+        self._run_in(islice(frames, begin), begin, run_in)
         return islice(frames, film.count)
 
-    def _run_in(self, frames: Iterable[Item], count: int) -> None:
+    def _run_in(self, frames: Iterable[Item], count: int, run_in: int) -> None:
         """Looks at all frames before a part, so that the part begins as in the whole film.
 
-        The first frame decides the task; the last `RUN_IN` determine denoising and the tone curve;
+        The first frame decides the task; the last `run_in` determine denoising and the tone curve;
         those in between only the scale of the levels.
         """
         stage("looking at the frames before")
         for k, frame in enumerate(frames):
             pair = self.load(frame)
-            if k == 0 or k >= count - RUN_IN:
+            if k == 0 or k >= count - run_in:
                 self.fused(*pair)
             else:
                 self._scaled(*pair)
@@ -139,6 +142,8 @@ class FilmWork:
         return [denoise(frame) for denoise, frame in zip(self.denoisers, scaled, strict=True)]
 
     def _scaled(self, *pair: Picture) -> list[Picture]:
+        with self._warned_of_once():
+            pair = without_false_colors(pair, by_brightness=True)
         return [scale(frame) for scale, frame in zip(self.scales, pair, strict=True)]
 
     def _follow(self, task: str, chosen: Chosen) -> None:

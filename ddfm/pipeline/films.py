@@ -48,7 +48,7 @@ def fuse_sequence(
     *,
     pattern: str | None = None,
     rate: float | None = None,
-    delay: Any = 0.0,
+    delay: Any = None,
     temporal_denoising: bool = True,
     warm: bool = False,
     audio: str = "auto",
@@ -74,7 +74,7 @@ def fuse_sequence(
         pattern: how frames are named in both folders, such as "ir_{}.png:vis_{}.png".
         rate: frames per second of the result; None is that of the faster video, or 25 for folders.
         delay: how many seconds later than video A video B begins; negative if A does; "auto" finds
-            it from the motion in both.
+            it by the motion in both; None is 0, with a warning if the motion tells otherwise.
         temporal_denoising, warm: as for `fuse_frames`.
         audio: whose sound is kept: "a", "b", "none", or "auto", that of the video that has any.
         range_a, range_b: the values that are black and white in all frames of each film, as
@@ -100,7 +100,8 @@ def fuse_sequence(
     sound = sound_of(Path(a), Path(b), audio)
     reading = _reading(range_a, range_b, celsius)
     fuser = Fuser() if fuser is None else fuser
-    delay, found = delay_of(a, b, delay, fuser.config.look)
+    first = shard is None or shard.index == 1  # the other parts need not say it, too
+    delay, found = delay_of(a, b, delay, fuser.config.look and first)
     open_it = partial(open_film, a, b, pattern, rate, delay)
     fuser = _aligned(fuser, open_it)
     if save_transform is not None:
@@ -115,10 +116,8 @@ def fuse_sequence(
             raise InputError(
                 "--warm, --uncertainty and --attribution are only for films without --shard"
             )
-        _warn_of_lost(sound)
-        sound = None
         part = Part(shard, film.count)
-        film = replace(film, part=part, count=part.end - part.begin)
+        film, sound = _part_of(film, part, sound), None
         work.settings |= part.frames
     of_film = work.of_film | {"audio": None if audio == "auto" else audio}
     has_record = Path(out).suffix and not fuser.config.strip
@@ -154,11 +153,12 @@ def _reading(range_a: Any, range_b: Any, celsius: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _warn_of_lost(sound: Path | None) -> None:
-    """Warns if a part of a film loses the sound that the whole film would have."""
+def _part_of(film: Film, part: Part, sound: Path | None) -> Film:
+    """The film with only the frames of a part; warns of the sound that it loses."""
     if sound is not None:
         word = f"the sound of {sound} is left out, since parts are joined without sound"
         warnings.warn(word, DdfmWarning, stacklevel=4)
+    return replace(film, part=part, count=part.end - part.begin)
 
 
 def _record(

@@ -43,9 +43,9 @@ def find_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
         tasks = environment.get(SLURM_COUNT, count)  # numbers of an array need not begin at 0
         if count.isdecimal() and (place >= int(count) or tasks != count):
             raise InputError(
-                f"--shard {text}: this process would be part {index} of {count}, but only some "
-                f"tasks of the array run ({tasks}); give the part and the number of all parts, "
-                "such as --shard 3/64"
+                f"--shard {text}: this process would be part {index} of {count}, in a job of "
+                f"other tasks than these parts; give the part and the number of all parts, such "
+                "as --shard 3/64"
             )
     if not (index.isdecimal() and count.isdecimal()) or not 1 <= int(index) <= int(count):
         raise InputError(

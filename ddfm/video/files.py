@@ -89,8 +89,9 @@ class VideoReader:
     def thumbnails(self, size: tuple[int, int]) -> Iterator[tuple[float | None, np.ndarray]]:
         """Small grey frames of this width and height, with their time stamps."""
         width, height = size
-        for frame in self._decoded():
-            small = frame.reformat(width, height, "gray16le").to_ndarray()
+        for number, frame in enumerate(self._decoded(), 1):
+            with explained(f"{self.path} frame {number}"):
+                small = frame.reformat(width, height, "gray16le").to_ndarray()
             yield frame.time, small.astype(np.float32)
 
     def _decoded(self) -> Generator[Any, None, None]:

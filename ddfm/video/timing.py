@@ -32,7 +32,7 @@ class Timing:
     seconds: float
 
     def count(self, rate: float, skip: float = 0.0) -> int:
-        """How many frames `at_rate` yields."""
+        """How many frames `at_rate` yields, if time stamps are sound."""
         last = self.seconds - skip - _late(self.rate, rate) + SAME
         return max(0, 1 + math.floor(last * rate))
 

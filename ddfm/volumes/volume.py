@@ -156,7 +156,7 @@ def check_shape(shape: Sequence[int], name: str) -> None:
 
 
 def corners(shape: Sequence[int]) -> np.ndarray:
-    """The eight corners of a grid, as indices with a 1 below them, (4, 8)."""
+    """Indices of the eight corners of a grid, up to one past the last, above a 1, (4, 8)."""
     return np.array([*product(*((0, side) for side in shape), (1,))], float).T
 
 

@@ -166,8 +166,12 @@ def test_one_word_is_enough_for_an_option_that_takes_several(tmp_path, monkeypat
 
 def test_a_misspelt_variable_is_named(monkeypatch):
     monkeypatch.setenv("DDFM_FUSE_TAKS", "medical")
-    said = ddfm_run("priors", "list").stderr
+    monkeypatch.setenv("DDFM_PRIORS_GET_TRUST", "0")  # of a command below another
+    (said,) = ddfm_run("priors", "list").stderr.splitlines()
     assert "unknown variable 'DDFM_FUSE_TAKS'; did you mean DDFM_FUSE_TASK" in said
+    monkeypatch.setenv("DDFM_PRIORS_GET_TRUST", "banana")
+    said = ddfm_run("priors", "get", "openai-256").stderr
+    assert "$DDFM_PRIORS_GET_TRUST: Invalid value" in said
 
 
 def test_an_empty_argument_is_refused(pair):

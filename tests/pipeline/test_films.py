@@ -16,10 +16,14 @@ from PIL import Image
 
 import ddfm
 from command_line import ddfm_run, refused
-from ddfm.errors import DdfmError, DdfmWarning
-from ddfm.pipeline.film_files import check_rate
+from ddfm.errors import DdfmError, DdfmWarning, InputError
+from ddfm.imaging.colormaps import colored
+from ddfm.imaging.picture import from_array
+from ddfm.pipeline.film_files import Film, check_rate, delay_of
+from ddfm.pipeline.film_parts import Part
+from ddfm.pipeline.film_work import FilmWork
 from ddfm.pipeline.films import fuse_frames, fuse_sequence
-from ddfm.storage.manifest import NAME
+from ddfm.storage.manifest import NAME, Shard
 from ddfm.video.files import VideoReader
 from film_files import W, noisy, rms, scene, two_films, write_film
 from flir_files import flir_jpeg, kelvin_to_raw, raw_to_kelvin
@@ -543,3 +547,42 @@ def test_an_interrupt_ends_with_130_and_leaves_no_video(tmp_path, folders, av, m
     result = ddfm_run("film", *folders, "-o", out / "x.mp4", *FAST)
     assert (result.exit_code, result.stderr.strip()) == (130, "ddfm: error: interrupted")
     assert list(out.iterdir()) == []
+
+
+def test_levels_of_false_colours_are_the_same_in_all_frames(fuser):
+    """Beside a hot object that comes into view, too."""
+    muted = np.random.default_rng(0).integers(90, 166, (6, 8, 3), np.uint8)
+    photograph = muted.repeat(8, 0).repeat(8, 1)
+    before = scene(0, 30, 180) / 255
+    after = before.copy()
+    after[:16, :16] = 1
+    frames = [np.rint(255 * colored(values, "iron")).astype(np.uint8) for values in (before, after)]
+    work = FilmWork(fuser, temporal_denoising=False, warm=False)
+    with pytest.warns(DdfmWarning, match="in false colours") as said:
+        seen = [work._seen(from_array(f), from_array(photograph))[0] for f in frames]
+    assert len(said) == 1 and not seen[0].is_color
+    assert np.array_equal(seen[0].pixels[16:], seen[1].pixels[16:])
+
+
+def test_a_damaged_frame_leaves_those_before_it(tmp_path, fuser, av, monkeypatch):
+    """Although the motion of the whole film is looked at first."""
+
+    def damaged(*files: Path) -> None:
+        raise InputError("frame 3 is damaged")
+
+    monkeypatch.setattr("ddfm.pipeline.film_files.find_delay", damaged)
+    assert delay_of(tmp_path / "a.mkv", tmp_path / "b.mkv", None) == (0, [])
+    with pytest.raises(DdfmError, match="frame 3"):
+        delay_of(tmp_path / "a.mkv", tmp_path / "b.mkv", "auto")
+    assert delay_of(tmp_path / "a.mkv", tmp_path / "b.mkv", 0) == (0, [])
+
+
+def test_a_part_begins_earlier_where_frames_are_repeated(tmp_path, fuser, monkeypatch):
+    seen = []
+    monkeypatch.setattr(FilmWork, "load", lambda self, item: (item, item))
+    monkeypatch.setattr(FilmWork, "fused", lambda self, *pair: seen.append(pair[0]))
+    monkeypatch.setattr(FilmWork, "_scaled", lambda self, *pair: None)
+    part = Part(Shard(2, 2), 1000)
+    film = Film(range(1000), 30, 500, part=part, repeated=10 / 3)
+    FilmWork(fuser, False, False).frames_of(film)
+    assert seen == [0, *range(500 - 167, 500)]
