@@ -17,13 +17,16 @@ CELLS = 8  # cells of colours along each of R, G and B
 FREQUENT = 0.002  # least share of the pixels in a cell whose colour counts
 GAP = 0.4  # greatest distance of neighbours on a path
 STEPS = 256  # levels along the palette
+# Least correlation of the place along it with how hot a colour looks. Rainbows have 0.7, and a
+# photograph in which a part shows temperatures, as some cameras make it, has 0.55.
+RISES = 0.65
 DEPTH = 63  # levels of R, G and B by which pixels are told apart
 AT_ONCE = 1 << 17  # pixels whose surroundings are in memory at a time
 MIXED = 0.15  # distance from the palette beyond which a colour is not one of it
 
 
 def levels_along_palette(colors: np.ndarray) -> np.ndarray | None:
-    """Levels (H, W) from 0, cold, to 1, hot, of colours (H, W, 3); None if there are too few.
+    """Levels (H, W) from 0, cold, to 1, hot, of colours (H, W, 3); None if they show no palette.
 
     The coldest and the hottest colour of this picture become 0 and 1.
     """
@@ -34,6 +37,8 @@ def levels_along_palette(colors: np.ndarray) -> np.ndarray | None:
     if len(points) < 3:
         return None
     palette = _palette_of(points)
+    if np.corrcoef(np.arange(STEPS), _hotness(palette))[0, 1] < RISES:
+        return None
     codes = np.rint(flat * DEPTH).astype(np.int32) @ np.array([(DEPTH + 1) ** 2, DEPTH + 1, 1])
     seen = np.flatnonzero(np.bincount(codes))
     rgb = np.stack(np.unravel_index(seen, (DEPTH + 1,) * 3), axis=1) / DEPTH

@@ -56,8 +56,11 @@ def test_temperatures_that_do_not_occur_leave_a_gap_in_the_palette(photograph):
     assert thermal.pixels[25, 35] == 1
 
 
-def test_few_colours_are_fused_by_their_brightness():
+def test_colours_that_show_no_palette_are_fused_by_their_brightness():
     assert levels_along_palette(np.zeros((8, 8, 3), np.float32)) is None
+    grey = np.repeat(temperatures()[..., None], 3, axis=2)
+    partly = np.concatenate([colored(temperatures() * 0.6, "ember"), grey])  # in a photograph
+    assert levels_along_palette(partly) is None
 
 
 def test_other_coloured_sources_are_not_changed(photograph):
