@@ -23,7 +23,7 @@ from click.core import ParameterSource
 
 from ddfm.cli.bench import bench
 from ddfm.cli.cite import cite
-from ddfm.cli.defaults import defaults_file, read_defaults
+from ddfm.cli.defaults import PREFIX, defaults_file, read_defaults
 from ddfm.cli.export import export
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
@@ -213,7 +213,7 @@ def _help_for(error: click.ClickException) -> str:
 @click.group(
     "ddfm",
     cls=Program,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DDFM"},
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": PREFIX},
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def main() -> None:

@@ -22,10 +22,10 @@ import click
 
 from ddfm.errors import DdfmWarning, InputError, unknown
 
-__all__ = ["defaults_file", "read_defaults"]
+__all__ = ["PREFIX", "defaults_file", "read_defaults"]
 
 NAME = "ddfm.toml"
-PREFIX = "DDFM_"  # of variables
+PREFIX = "DDFM"  # of variables
 OWN = {"volume": {"task": "medical"}}  # unlike images, volumes are medical unless specified
 
 
@@ -50,7 +50,7 @@ def defaults_file() -> Path:
 def _check_environment(group: click.Group) -> None:
     """Warns of variables that are like those of a command, but set none of its options."""
     for name, command in group.commands.items():
-        start = f"{PREFIX}{name}_".replace("-", "_").upper()
+        start = f"{PREFIX}_{name}_".replace("-", "_").upper()
         known = set(_variables(command, start))
         for variable in os.environ:
             if variable.startswith(start) and variable not in known:

@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["film", "fuse_film"]
 
 # Options that are keywords of `fuse_sequence` by the same names.
-_OF_FILMS = (
-    *("range_a", "range_b", "celsius", "pattern", "rate", "delay", "warm", "audio", "verify"),
-)
+_OF_FILMS = tuple("range_a range_b celsius pattern rate delay warm audio verify".split())
 
 
 def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:

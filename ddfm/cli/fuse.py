@@ -131,8 +131,6 @@ def fuse(
         as_json=as_json,
         quiet=quiet,
     )
-    if output == DASH and any(source.is_dir() or is_video(source) for source in sources):
-        raise click.UsageError("standard output (-o -) is for an image; name a folder or a film")
     if sources[0].is_dir():
         return _fuse_folders(request)
     to_stdout = {"--format"} if output == DASH else set()

@@ -108,21 +108,21 @@ def _of_video(looked: Looked) -> Iterator[str]:
 
 
 def _of_folder(looked: Looked) -> Iterator[str]:
+    from ddfm.imaging.pairing import counted
+
     folder = shlex.quote(looked["folder"])
     if "series" in looked:
         for number, modality, count in looked["series"]:
-            yield (
-                f"  series    {'without a number' if number is None else number}: {modality}, "
-                f"{_count(count, 'file')}"
-            )
+            which = "without a number" if number is None else number
+            yield f"  series    {which}: {modality}, {counted(count, 'file')}"
         yield f"  fuse      {_fuses_series(folder, looked['series'])}"
         return
     parts = [
-        f"{_count(sum(files.values()), kind)} ({', '.join(suffix for suffix in files)})"
+        f"{counted(sum(files.values()), kind)} ({', '.join(suffix for suffix in files)})"
         for kind, files in looked["files"].items()
         if files
     ]
-    parts += [_count(looked["others"], "other file")] if looked["others"] else []
+    parts += [counted(looked["others"], "other file")] if looked["others"] else []
     yield f"  holds     {', '.join(parts) or 'no files'}"
     if looked["results"]:
         yield "  results   made by ddfm; ddfm info FILE shows how each was made"
@@ -152,10 +152,6 @@ def _corrects(looked: Looked) -> str:
 
     found = corrections([""], [looked["observed"]]) or [": nothing"]
     return f"  corrects  {found[0].removeprefix(': ')}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _by(numbers: list[float]) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ddfm.video.formats import is_video
+
 if TYPE_CHECKING:
     from ddfm.result import Fusion
 
@@ -29,6 +31,8 @@ def check_dashes(sources: Sequence[Path], output: Path, *, views: bool, as_json:
         )
     if output != DASH:
         return
+    if any(source.is_dir() or is_video(source) for source in sources):
+        raise click.UsageError("standard output (-o -) is for an image; name a folder or a film")
     if as_json:
         raise click.UsageError(
             "--json writes to standard output, and so does -o -; name a file for the result"

@@ -10,19 +10,18 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ddfm.arguments import a_number, number, one_of
+from ddfm.arguments import a_number
 from ddfm.errors import DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs, natural
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
-from ddfm.progress import stage
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import KnownFile, sha256_of_all
 from ddfm.storage.lines import Entry
@@ -30,18 +29,15 @@ from ddfm.storage.manifest import NAME, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video, comment
 from ddfm.video.formats import WRITTEN
-from ddfm.video.motion import Delay, find_delay
 from ddfm.video.sound import complete
 from ddfm.video.timing import at_rate, in_seconds, timing_of
 
 if TYPE_CHECKING:
     from ddfm.result import Fusion
 
-__all__ = ["Film", "check_film", "check_rate", "delay_of", "open_film", "writing"]
+__all__ = ["Film", "check_film", "check_rate", "open_film", "writing"]
 
 SAME = 1e-3  # relative difference of rates that are called equal
-LATEST = 86_400  # seconds; a day
-NOTICED = 0.4  # least delay in seconds that is told; a sure one may be 0.25 s off
 
 
 @dataclass(frozen=True)
@@ -102,41 +98,6 @@ def open_film(
             "a pattern is for pairing the frames of two folders; leave it out for videos"
         )
     return _videos(a, b, rate, delay)
-
-
-def delay_of(
-    a: str | os.PathLike[str], b: str | os.PathLike[str], delay: Any, look: bool = True
-) -> tuple[float, list[str]]:
-    """How many seconds later video b begins than a, and what was found, in words.
-
-    Args:
-        a, b: the films.
-        delay: the seconds; "auto" to find them; or None for 0, with a warning if the motion in both
-            tells otherwise.
-        look: whether to compare the motion if no delay is given.
-    """
-    auto = isinstance(delay, str) and one_of("delay", delay, ("auto",)) == "auto"
-    given = 0.0 if auto or delay is None else number("the delay", delay, -LATEST, LATEST)
-    if Path(a).is_dir() or Path(b).is_dir():
-        if auto or given:
-            raise InputError(
-                "a delay (--delay) is for videos; frames of folders are paired by name"
-            )
-        return 0.0, []
-    if not auto and (delay is not None or not look):
-        return given, []
-    stage("comparing the motion in both films")
-    found = Delay(0.0, False)
-    with nullcontext() if auto else suppress(InputError):  # a damaged frame is told when it is due
-        found = find_delay(Path(a), Path(b))
-    which = f"{b} begins {abs(found.seconds):g} s {'after' if found.seconds > 0 else 'before'} {a}"
-    if auto and found.sure:
-        return found.seconds, [which]
-    if auto:
-        _say(f"the motion in {a} and {b} does not tell how much later one begins; 0 s is assumed")
-    elif found.sure and abs(found.seconds) > NOTICED:
-        _say(f"{which}, by the motion in both; --delay {found.seconds:g} pairs them accordingly")
-    return 0.0, []
 
 
 def check_film(

@@ -1,9 +1,8 @@
 """One film fused by many processes: each fuses a range of its frames, and the parts are joined.
 
 A frame depends on those before it, through denoising and levels, and less on those longer ago. So a
-part also fuses the `RUN_IN` frames before its own (more if a source repeats frames, which tell
-nothing new), without keeping them; earlier frames have half a
-percent of the influence.
+part also fuses the `RUN_IN` frames before its own, without keeping them; earlier frames have half a
+percent of the influence. Where a source repeats frames, which tell nothing new, there are more.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from ddfm.errors import DdfmWarning, InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.opening import Opening
-from ddfm.pipeline.film_files import Film, check_film, delay_of, open_film, writing
+from ddfm.pipeline.film_delay import delay_of
+from ddfm.pipeline.film_files import Film, check_film, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.film_work import FilmWork, read_frames

@@ -19,7 +19,8 @@ from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError, DdfmWarning, InputError
 from ddfm.imaging.colormaps import colored
 from ddfm.imaging.picture import from_array
-from ddfm.pipeline.film_files import Film, check_rate, delay_of
+from ddfm.pipeline.film_delay import delay_of
+from ddfm.pipeline.film_files import Film, check_rate
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.film_work import FilmWork
 from ddfm.pipeline.films import fuse_frames, fuse_sequence
@@ -570,7 +571,7 @@ def test_a_damaged_frame_leaves_those_before_it(tmp_path, fuser, av, monkeypatch
     def damaged(*files: Path) -> None:
         raise InputError("frame 3 is damaged")
 
-    monkeypatch.setattr("ddfm.pipeline.film_files.find_delay", damaged)
+    monkeypatch.setattr("ddfm.pipeline.film_delay.find_delay", damaged)
     assert delay_of(tmp_path / "a.mkv", tmp_path / "b.mkv", None) == (0, [])
     with pytest.raises(DdfmError, match="frame 3"):
         delay_of(tmp_path / "a.mkv", tmp_path / "b.mkv", "auto")
