@@ -98,24 +98,20 @@ def check_known(kind: str, names: Iterable[Any], known: Collection[str]) -> None
         one_of(kind, name, known)
 
 
-def whole_number(name: str, value: Any, bounds: str = "") -> int:
-    """An int from any whole number, also as text; `bounds` is for the message only."""
-    try:
+def whole_number(
+    name: str, value: Any, bounds: str = "", low: float = -math.inf, high: float = math.inf
+) -> int:
+    """An int from any whole number, also as text, from `low` to `high`; `bounds` tells of these."""
+    with suppress(TypeError, ValueError, OverflowError):
         number = int(value)
-        if isinstance(value, str) or number == value:
+        if (isinstance(value, str) or number == value) and low <= number <= high:
             return number
-    except (TypeError, ValueError, OverflowError):
-        pass
     raise InputError(f"{name} must be a whole number{bounds}, not {short(value)}")
 
 
 def count(name: str, value: Any) -> int:
     """A whole number of at least 1."""
-    bounds = " of at least 1"
-    found = whole_number(name, value, bounds)
-    if found < 1:
-        raise InputError(f"{name} must be a whole number{bounds}, not {short(value)}")
-    return found
+    return whole_number(name, value, " of at least 1", 1)
 
 
 def flag(name: str, value: Any) -> bool:
@@ -144,11 +140,7 @@ def a_number(name: str, value: Any) -> float:
 
 def a_seed(value: Any) -> int:
     """An int that all random number generators accept."""
-    bounds = " from 0 to 2^63 - 1"
-    seed = whole_number("the seed", value, bounds)
-    if not 0 <= seed < 2**63:
-        raise InputError(f"the seed must be a whole number{bounds}, not {value}")
-    return seed
+    return whole_number("the seed", value, " from 0 to 2^63 - 1", 0, 2**63 - 1)
 
 
 def number(name: str, value: Any, low: float, high: float) -> float:

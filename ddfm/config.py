@@ -361,10 +361,7 @@ def _align_to(name: str, value: Any) -> str:
     """Checks the name or the number of a source."""
     if isinstance(value, str) and value in REFERENCES:
         return str(value)
-    number = whole_number(name, value, ' from 1, or "a" or "b"')
-    if number < 1:
-        raise InputError(f'{name} must be a whole number from 1, or "a" or "b", not {number}')
-    return str(number)
+    return str(whole_number(name, value, ' from 1, or "a" or "b"', 1))
 
 
 def _transform(transform: Any) -> Any:

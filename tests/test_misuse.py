@@ -18,7 +18,7 @@ from PIL import Image
 
 import ddfm
 import ddfm.metrics
-from ddfm.volumes import Volume
+from ddfm.volumes.volume import Volume
 from flir_files import flir_jpeg
 from image_files import folders_of_noise
 

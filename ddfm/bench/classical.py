@@ -71,7 +71,7 @@ def restored_by(
     of, method = METHODS[name]
     done = []
     for k, (picture, size) in enumerate(zip(seen, sizes, strict=True)):
-        wide = picture if picture.size == size else resized(picture, size)
+        wide = resized(picture, size)
         if any(part.kind in of for part in what.of(k)):
             beside = 255 * grey(resized(seen[k - 1], size)).astype(float)
             y = 255 * grey(picture).astype(float)

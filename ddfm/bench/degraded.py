@@ -108,7 +108,7 @@ class DegradedWork(Work):
             fused, sources = fusion.picture, fusion.sources
         else:
             alike = zip(seen, sizes, strict=True)
-            fused = self.method(*(p if p.size == size else resized(p, size) for p, size in alike))
+            fused = self.method(*(resized(p, size) for p, size in alike))
         made = item, fused, sources or seen, clean
         return Made(made, {"settings": self._noted(item.given)})
 

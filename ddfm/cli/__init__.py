@@ -38,7 +38,7 @@ from ddfm.cli.training import train_dmfuse, train_prior
 from ddfm.cli.volume import volume
 from ddfm.cli.web import web
 from ddfm.cli.writing import say
-from ddfm.errors import DdfmError, DdfmWarning, unknown
+from ddfm.errors import DdfmError, DdfmWarning, is_out_of_memory, unknown
 from ddfm.version import __version__
 
 __all__ = ["main"]
@@ -99,8 +99,7 @@ class Program(click.Group):
     def _run(self, *args: Any, **kwargs: Any) -> int:
         try:
             code = super().main(*args, **kwargs)
-            if sys.stdout is not None:  # None after `>&-`
-                sys.stdout.flush()  # a closed pipe may show only here
+            sys.stdout.flush()  # a closed pipe may show only here
             return code if isinstance(code, int) else DONE
         except BrokenPipeError:
             return _closed_pipe()
@@ -118,8 +117,6 @@ class Program(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             return _fail(f"{where}{error.strerror or error}")
         except (MemoryError, RuntimeError) as error:
-            from ddfm.errors import is_out_of_memory
-
             if not is_out_of_memory(error):
                 raise
             return _fail(OUT_OF_MEMORY)
@@ -180,7 +177,7 @@ def _as_file(error: click.ClickException) -> str:
 
 def _new_line() -> str:
     """A line break to leave the line of a progress bar, which only a terminal shows."""
-    return "\n" if sys.stderr is not None and sys.stderr.isatty() else ""
+    return "\n" if sys.stderr.isatty() else ""
 
 
 def _closed_pipe() -> int:

@@ -25,7 +25,7 @@ def check_dashes(sources: Sequence[Path], output: Path, *, views: bool, as_json:
         raise click.UsageError(
             "standard input (-) can be only one source; name files for the others"
         )
-    if DASH in sources and sys.stdin is not None and sys.stdin.isatty():
+    if DASH in sources and sys.stdin.isatty():
         raise click.UsageError(
             "standard input (-) is the terminal; redirect an image to it: < a.png"
         )
@@ -41,13 +41,13 @@ def check_dashes(sources: Sequence[Path], output: Path, *, views: bool, as_json:
         raise click.UsageError(
             "--show and --overlay write files next to the result; name a file for it (-o)"
         )
-    if sys.stdout is not None and sys.stdout.isatty():
+    if sys.stdout.isatty():
         raise click.UsageError("standard output (-o -) is the terminal; redirect it: > fused.png")
 
 
 def opened(sources: Sequence[Path]) -> list[Any]:
     """The sources, with the open standard input in place of the dash."""
-    stdin: Any = None if sys.stdin is None else sys.stdin.buffer
+    stdin: Any = sys.stdin.buffer
     return [stdin if source == DASH else source for source in sources]
 
 

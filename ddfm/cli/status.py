@@ -58,7 +58,7 @@ def status_shown() -> Iterator[None]:
     _status.verbose, _status.began = False, time.monotonic()
     level = LOG.level
     try:
-        if sys.stderr is not None and sys.stderr.isatty():
+        if sys.stderr.isatty():
             _listen()
         yield
     finally:

@@ -30,7 +30,7 @@ from ddfm.progress import stage
 if TYPE_CHECKING:
     from ddfm.pipeline.volumes import VolumeFusion
     from ddfm.storage.manifest import Shard
-    from ddfm.volumes import Volume
+    from ddfm.volumes.volume import Volume
 
 __all__ = ["volume"]
 

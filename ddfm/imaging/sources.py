@@ -66,7 +66,7 @@ def read_sources(
     if not alike:
         return pictures
     size = common_size(pictures, resize)
-    return _filled(tuple(p if p.size == size else resized(p, size) for p in pictures))
+    return _filled(tuple(resized(picture, size) for picture in pictures))
 
 
 def common_size(pictures: Sequence[Picture], resize: str) -> Size:
@@ -214,7 +214,9 @@ def read_any(source: Any, name: str, **how: Any) -> Picture:
 
 
 def resized(picture: Picture, size: Size) -> Picture:
-    """The picture resized bicubically, with antialiasing if it is reduced."""
+    """The picture resized bicubically, with antialiasing if it is reduced; itself at its size."""
+    if picture.size == size:
+        return picture
     import torch.nn.functional as F
 
     def weighed(array: np.ndarray) -> np.ndarray:

@@ -172,7 +172,7 @@ def _damaged(path: Path) -> DdfmError:
 
 def _refusal(path: Path, name: str) -> DdfmError:
     if not all(map(str.isidentifier, name.split("."))):  # text in which the scan saw an import
-        return InputError(f"{path} is not a checkpoint, or is damaged")
+        return _damaged(path)
     return InputError(
         f"{path} was refused: it refers to {name}, and weights must not run programs; "
         "save only its state dict, preferably as .safetensors"

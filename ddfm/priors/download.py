@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,7 +22,7 @@ from typing import Any
 
 from ddfm.errors import DdfmError, DownloadError, StorageError, disk_explained, one_line
 from ddfm.priors.verify import verify
-from ddfm.progress import stage
+from ddfm.progress import progress_bar, stage
 from ddfm.storage.inputs import json_object, with_home
 from ddfm.storage.ours import check_ours
 from ddfm.storage.part import Part
@@ -248,18 +247,9 @@ def _goes_on(response: Any, start: int, known: dict[str, Any], offered: dict[str
 
 
 def _copy(response: Any, part: Part, start: int, total: int | None) -> None:
-    from tqdm import tqdm
-
     done = start
-    bar = tqdm(
-        total=total,
-        initial=start,
-        unit="B",
-        unit_scale=True,
-        desc=part.target.name,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
+    of_bar: dict[str, Any] = {"total": total, "initial": start, "unit": "B", "unit_scale": True}
+    with progress_bar(None, desc=part.target.name, leave=True, **of_bar) as bar:
         part.go_on_after(start)
         while True:
             try:

@@ -90,9 +90,7 @@ class Observation:
         if self.mask is not None:
             checked["mask"] = os.fspath(a_path("mask", self.mask))
         if self.jpeg is not None:
-            checked["jpeg"] = whole_number("jpeg", self.jpeg, " from 1 to 100")
-            if not 0 <= checked["jpeg"] <= 100:
-                raise InputError(f"jpeg must be a quality from 1 to 100, not {self.jpeg}")
+            checked["jpeg"] = whole_number("jpeg", self.jpeg, ", a quality from 1 to 100,", 0, 100)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished
 

@@ -79,14 +79,14 @@ def sharp(
     smaller = coarse[0] < size[0] or coarse[1] < size[1]
     asked = bool(given.blur) or bool(given.noise)
     if not smaller and not asked:
-        return picture if picture.size == size else resized(picture, size)
+        return resized(picture, size)
     y = plane(grey(picture))
     if coarse != picture.size:
         y, _ = taken_back(y, coarse)
     y = noise_removed(y, given, smaller, denoise, clean, found)
     if "noise" in found and picture.is_color:
         picture = with_quiet_colors(picture, denoiser_of_chroma(given.noise, denoise))
-    wide = picture if picture.size == size else resized(picture, size)
+    wide = resized(picture, size)
     if coarse != size or given.blur:
         # What looks like faint noise in a source that is only coarse is texture, and counts as 0.
         lam = LAM + (PER_NOISE * min(noise_level(y), clean) if given.blur else 0.0)

@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from ddfm.arguments import check_known
 from ddfm.config import FusionConfig
 from ddfm.errors import (
     DdfmError,
@@ -34,7 +35,6 @@ from ddfm.errors import (
     cannot_listen,
     printable,
     short,
-    unknown,
 )
 from ddfm.imaging.writing import held_by, output_suffix
 from ddfm.priors import load_prior
@@ -211,9 +211,7 @@ def _refuse_others(names: list[str]) -> None:
 
 def _options(text: str) -> dict[str, Any]:
     options = json_object(text, "options")
-    for name in options:
-        if name not in OPTIONS:
-            raise unknown("option", printable(name), OPTIONS)
+    check_known("option", options, OPTIONS)
     return options
 
 

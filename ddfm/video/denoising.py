@@ -59,7 +59,7 @@ class CommonScale:
         self.range = min(own[0], known[0]), max(own[1], known[1])
         if self.range == own:
             return frame
-        return replace(frame, samples=_rescaled(frame.pixels, own, self.range), range=self.range)
+        return spread(frame, self.range)
 
     def _spread(self, frame: Picture) -> Picture:
         """Stretch frames of 16 bits if the first one uses a small part of the range."""

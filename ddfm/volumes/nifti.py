@@ -19,7 +19,7 @@ from ddfm.storage.atomic import atomic_path
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import check_bytes, finite, library, which
+from ddfm.volumes.reading import check_bytes, library, usable, which
 from ddfm.volumes.volume import Volume, check_shape, corners
 
 __all__ = ["count", "from_image", "read", "record_in", "write", "write_planes"]
@@ -99,8 +99,7 @@ def from_image(
         if not {"R", "G", "B"} <= set(values.dtype.names):
             raise InputError(f"{name}: a volume cannot have values of type {dtype}")
         values = np.stack([values[channel] for channel in "RGB"], -1)
-    values = values / np.float32(255) if values.ndim == 4 else finite(values, name)
-    return Volume(values, affine, name, source=header, stored_as=kind)
+    return Volume(usable(values, name), affine, name, source=header, stored_as=kind)
 
 
 def _warn_of_two_positions(volume: Volume) -> None:

@@ -46,9 +46,11 @@ def heeding() -> None:
 
 
 @posix
-def test_closed_standard_streams_do_not_change_the_result(pair, tmp_path):
+@pytest.mark.parametrize(("closed", "options"), [("<&- >&-", []), ("2>&-", ["-v", "--preview"])])
+def test_closed_standard_streams_do_not_change_the_result(pair, tmp_path, closed, options):
     """Otherwise, the file of the result could get the number of standard output."""
-    done = shell('"$@" <&- >&-', "fuse", *pair, "-o", tmp_path / "f.png", *FAST)
+    line = f'"$@" {closed}'
+    done = shell(line, "fuse", *pair, "-o", tmp_path / "f.png", *FAST, *options)
     assert (done.returncode, done.stderr) == (0, "")
     with Image.open(tmp_path / "f.png") as written:
         assert written.size == (44, 44)

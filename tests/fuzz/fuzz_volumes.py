@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from ddfm.errors import DdfmError
-from ddfm.volumes import Volume, montage, read_volume, resampled, write_volume
+from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import scaled
-from ddfm.volumes.volume import find_axis, slices
+from ddfm.volumes.montage import montage
+from ddfm.volumes.resample import resampled
+from ddfm.volumes.volume import Volume, find_axis, slices
 
 __all__ = ["volume_files"]
 

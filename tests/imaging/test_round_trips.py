@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from ddfm import Fuser, fuse_volumes, read_image, write_image
-from ddfm.volumes import read_volume
+from ddfm.volumes.files import read_volume
 
 QUICK = {"device": "cpu", "likelihood": "paper", "steps": 3}
 

@@ -15,7 +15,7 @@ from ddfm.pipeline.films import fuse_sequence
 from ddfm.pipeline.found import found_in_picture, found_in_volume
 from ddfm.pipeline.records import read_record
 from ddfm.pipeline.volumes import fuse_volumes
-from ddfm.volumes import Volume
+from ddfm.volumes.volume import Volume
 from film_files import write_film
 from places import EXAMPLES
 

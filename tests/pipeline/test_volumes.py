@@ -16,9 +16,10 @@ from ddfm.imaging.colormaps import colored
 from ddfm.pipeline.slices import kept_slices
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.registration.space_files import write_space_transform
-from ddfm.volumes import Volume, montage, read_volume, write_volume
+from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import scaled
-from ddfm.volumes.volume import slices
+from ddfm.volumes.montage import montage
+from ddfm.volumes.volume import Volume, slices
 from grids import head, turned
 
 pytest.importorskip("nibabel")

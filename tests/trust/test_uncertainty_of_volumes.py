@@ -10,7 +10,7 @@ from command_line import ddfm_run, refused
 from ddfm import Fuser
 from ddfm.pipeline.slices import kept_slices
 from ddfm.pipeline.volumes import fuse_volumes
-from ddfm.volumes import read_volume
+from ddfm.volumes.files import read_volume
 
 nibabel = pytest.importorskip("nibabel")
 

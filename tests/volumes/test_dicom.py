@@ -13,9 +13,8 @@ from PIL import Image
 import ddfm
 from ddfm.errors import DdfmError
 from ddfm.pipeline.volumes import fuse_volumes
-from ddfm.volumes import Volume, read_volume, write_volume
-from ddfm.volumes.files import check_volume_output
-from ddfm.volumes.volume import slices
+from ddfm.volumes.files import check_volume_output, read_volume, write_volume
+from ddfm.volumes.volume import Volume, slices
 
 pydicom = pytest.importorskip("pydicom")
 from dicom_files import PRIVATE, all_text, dicom_series, dicom_slice  # noqa: E402

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from command_line import FAST, ddfm_run, refused
-from ddfm.volumes import read_volume
+from ddfm.volumes.files import read_volume
 
 pydicom = pytest.importorskip("pydicom")
 from dicom_files import PRIVATE, dicom_series  # noqa: E402

@@ -12,13 +12,15 @@ import pytest
 
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.unreadable import explained
-from ddfm.volumes import Volume, read_volume, write_volume
 from ddfm.volumes.files import (
     check_map_output,
     check_planes_output,
     check_volume_output,
+    read_volume,
     volume_count,
+    write_volume,
 )
+from ddfm.volumes.volume import Volume
 
 nibabel = pytest.importorskip("nibabel")
 

@@ -7,9 +7,9 @@ import pytest
 
 import ddfm
 from ddfm.pipeline.volumes import fuse_volumes
-from ddfm.volumes import Volume
 from ddfm.volumes.frame import continued
 from ddfm.volumes.resample import inside_of
+from ddfm.volumes.volume import Volume
 
 
 def head(shape: tuple[int, int, int]) -> np.ndarray:

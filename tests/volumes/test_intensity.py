@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ddfm.errors import DdfmError
-from ddfm.volumes import Volume
 from ddfm.volumes.intensity import find_window, scaled
+from ddfm.volumes.volume import Volume
 
 
 def test_windows_scale_levels():

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from ddfm.errors import DdfmError
-from ddfm.volumes import read_volume
-from ddfm.volumes.files import volume_files
+from ddfm.volumes.files import read_volume, volume_files
 
 HEAD = """ObjectType = Image
 NDims = 3

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ddfm.volumes import Volume, montage
+from ddfm.volumes.montage import montage
+from ddfm.volumes.volume import Volume
 from grids import turned
 
 

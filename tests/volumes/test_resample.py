@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from ddfm.errors import DdfmError
-from ddfm.volumes import Volume, montage, resampled
+from ddfm.volumes.montage import montage
+from ddfm.volumes.resample import resampled
+from ddfm.volumes.volume import Volume
 from grids import at, turned
 
 

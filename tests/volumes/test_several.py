@@ -9,7 +9,7 @@ import pytest
 
 from command_line import FAST, ddfm_run, refused
 from ddfm.errors import DdfmError
-from ddfm.volumes import read_volume
+from ddfm.volumes.files import read_volume
 
 nibabel = pytest.importorskip("nibabel")
 

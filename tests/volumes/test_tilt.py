@@ -10,8 +10,8 @@ import pytest
 import ddfm
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.pipeline.volumes import fuse_volumes
-from ddfm.volumes import Volume
 from ddfm.volumes.tilt import squared
+from ddfm.volumes.volume import Volume
 
 
 def askew(shape=(24, 20, 12), degrees: float = 15) -> Volume:

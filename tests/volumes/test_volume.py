@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ddfm.errors import DdfmError
-from ddfm.volumes import Volume
-from ddfm.volumes.volume import find_axis, same_grid, slices
+from ddfm.volumes.volume import Volume, find_axis, same_grid, slices
 from grids import at, turned
 
 ORIENTATIONS = [("RAS", (1, 2, 3)), ("LPS", (-1, -2, 3)), ("PIR", (-2, -3, 1)), ("ASL", (2, 3, -1))]
