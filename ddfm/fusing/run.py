@@ -115,7 +115,7 @@ class Run:
 
         def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:
             if self.likelihood is None:
-                return tone(_in_one_pass(s, config, model, size))[0]
+                return tone.again(_in_one_pass(s, config, model, size))
             f = self.likelihood.again(*s)
             if f is None:
                 noise, quiet = [0.0] * len(seeds), Watch(False)
@@ -123,7 +123,7 @@ class Run:
                     f, _ = _in_a_loop(s, noise, config, model.prior, quiet, None, seeds)
             else:
                 f = _returned(f, s[0].shape, "again", self.likelihood)
-            return tone(_finished(f, size, self.likelihood))[0]
+            return tone.again(_finished(f, size, self.likelihood))
 
         samples = posterior_samples(sources, model.prior, fuse, count, config.seed, size)
         return Uncertainty(self.fused[0, 0].float().cpu().numpy(), samples)

@@ -64,12 +64,25 @@ class Tone:
         if not self.spread and self.curve is None:
             return fused, None
         own = good_curve(2 * fused - 1, self.spread, self.gains)
-        curve = own if self.curve is None else own.new_tensor(self.curve).expand(len(own), -1)
+        return (_by(own, fused) if self.curve is None else self.again(fused)), own
 
-        def of(band: Band) -> Tensor:
-            return ((toned(2 * band.around(fused) - 1, curve) + 1) / 2).clamp(0, 1)
+    def again(self, fused: Tensor) -> Tensor:
+        """The luminance spread by `curve`, without looking for another; as it is if there is none.
 
-        return in_bands(of, fused, 0), own
+        This is for the samples of an image whose tone has been found.
+        """
+        if self.curve is None:
+            return fused
+        return _by(fused.new_tensor(self.curve).expand(len(fused), -1), fused)
+
+
+def _by(curve: Tensor, fused: Tensor) -> Tensor:
+    """Luminance mapped by the curve of each image, (B, n)."""
+
+    def of(band: Band) -> Tensor:
+        return ((toned(2 * band.around(fused) - 1, curve) + 1) / 2).clamp(0, 1)
+
+    return in_bands(of, fused, 0)
 
 
 def knots(count: int, like: Tensor) -> Tensor:

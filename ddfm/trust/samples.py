@@ -43,7 +43,7 @@ def posterior_samples(
     seed: int,
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Samples (count, H, W), each with its own noise, which does not depend on the batch.
+    """Samples (count, H, W), in pairs with their own noise, which does not depend on the batch.
 
     Args:
         fuse: makes luminance (N, 1, H, W) in [0, 1] from sources (N, 1, H, W) each, and N seeds.
@@ -55,9 +55,13 @@ def posterior_samples(
     together = max(1, AT_ONCE[kind] // like[0].numel())
     seeds = [(seed + 1 + k) % 2**63 for k in range(count)]
     samples = np.empty((count, *size), np.float32)
-    for first in range(0, count, together):
-        some = seeds[first : first + together]
-        noise = Noise(some)
-        drawn = [source.drawn(prior, noise) for source in sources]
-        samples[first : first + together] = fuse(drawn, some)[:, 0].float().cpu().numpy()
+    drawn_together = 2 * max(1, together // 2)
+    for first in range(0, count, drawn_together):
+        some = seeds[first : first + drawn_together]
+        noise = Noise(some[::2])
+        drawn = [source.drawn(prior, noise)[: len(some)] for source in sources]
+        for k in range(0, len(some), together):
+            now = slice(k, k + together)
+            fused = fuse([x[now] for x in drawn], some[now])
+            samples[first:][now] = fused[:, 0].float().cpu().numpy()
     return samples
