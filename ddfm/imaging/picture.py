@@ -105,6 +105,12 @@ class Picture:
         return self.samples.shape[2] == 3
 
     @property
+    def is_srgb(self) -> bool:
+        """Whether its colours are those of sRGB, as without a profile or with one of that name."""
+        names = b"sRGB", "sRGB".encode("utf-16-be")
+        return self.icc is None or any(name in self.icc for name in names)
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return self.samples.shape[0], self.samples.shape[1]

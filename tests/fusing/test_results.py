@@ -147,6 +147,28 @@ def test_the_colour_sources_profile_is_kept(tmp_path):
         assert written.info["icc_profile"] == profile
 
 
+def test_colours_of_different_profiles_are_warned_of(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    wide = srgb.replace(b"sRGB", b"Wide").replace("sRGB".encode("utf-16-be"), b"\0W\0i\0d\0e")
+    dated = wide[:24] + b"\0" * 12 + wide[36:]  # its day and time
+    profiles = {"none": None, "srgb": srgb, "wide": wide, "dated": dated}
+    for name, icc in profiles.items():
+        seed = list(profiles).index(name)
+        Image.fromarray(image(seed, channels=3)).save(tmp_path / f"{name}.png", icc_profile=icc)
+    how = {"prior": "gaussian", "task": "multi-exposure", "look": False}
+
+    def of(a, b, **more):
+        fusion = fuse(tmp_path / f"{a}.png", tmp_path / f"{b}.png", **how, **more)
+        return [word for word in fusion.warnings if "profile" in word]
+
+    assert of("none", "srgb") == of("wide", "dated") == []
+    with pytest.warns(DdfmWarning, match=r"none.png and .*wide.png have different colour profiles"):
+        assert len(of("none", "wide")) == 1
+    with pytest.warns(DdfmWarning, match=r"if both had that of .*srgb.png"):
+        of("srgb", "wide")
+    assert of("none", "wide", color="b") == of("none", "wide", color="grey") == []
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_notebook_shows_the_result(channels):
     fusion = fuse(image(0), image(1, channels=channels, dtype=np.uint16), prior="gaussian", **PLAIN)
