@@ -105,6 +105,16 @@ def test_a_focus_stack_in_colour_is_distinguished_from_exposures():
     assert tasks == ["multi-focus", "multi-exposure"]
 
 
+def test_dark_exposures_of_16_bits_are_exposures_though_they_are_stretched():
+    scene = np.asarray(Image.open(EXAMPLES / "olinda_visible.png").convert("RGB"))[100:180, 100:200]
+    whole, twelve_bits = scene.astype(np.uint16) * 257, scene.astype(np.uint16) * 16
+    blurred = gaussian_filter(twelve_bits, (1, 1, 0))
+    pairs = (0.15 * whole, whole), (0.3 * twelve_bits, twelve_bits), (twelve_bits, blurred)
+    fuser = Fuser("gaussian", steps=1, device="cpu", look=False)
+    tasks = [fuser(*(x.astype(np.uint16) for x in pair)).settings["task"] for pair in pairs]
+    assert tasks == ["multi-exposure", "multi-exposure", "multi-focus"]
+
+
 @pytest.mark.parametrize(
     ("task", "channels", "expected"),
     [
