@@ -41,7 +41,9 @@ def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
     color, grey = image(0, channels=3), image(1)
     with pytest.warns(DdfmWarning, match="infrared comes first.*--task medical"):
         fuse(color, grey, prior="gaussian", **PLAIN)
-    for task in ("ir-visible", "medical"):  # a warning would be an error here
+    with pytest.warns(DdfmWarning, match="for exposures or a focus stack task=multi-exposure"):
+        fuse(color, grey, prior="gaussian", **PLAIN)
+    for task in ("ir-visible", "medical", "multi-focus"):  # a warning would be an error here
         fuse(color, grey, prior="gaussian", task=task, **PLAIN)
 
 
