@@ -147,9 +147,27 @@ def test_the_colour_sources_profile_is_kept(tmp_path):
         assert written.info["icc_profile"] == profile
 
 
-def test_colours_of_different_profiles_are_warned_of(tmp_path):
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    wide = srgb.replace(b"sRGB", b"Wide").replace("sRGB".encode("utf-16-be"), b"\0W\0i\0d\0e")
+@pytest.fixture(scope="module")
+def srgb():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture(scope="module")
+def wide(srgb):
+    return srgb.replace(b"sRGB", b"Wide").replace("sRGB".encode("utf-16-be"), b"\0W\0i\0d\0e")
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "j2k"])
+def test_a_format_without_a_profile_is_warned_of(tmp_path, recwarn, srgb, wide, suffix):
+    for name, icc, channels in (("wide", wide, 3), ("srgb", srgb, 3), ("grey", wide, 1)):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(image(3, channels=channels)).save(path, icc_profile=icc)
+        fuse(image(0), path, prior="gaussian", **PLAIN).save(tmp_path / f"{name}.{suffix}")
+    (word,) = (str(one.message) for one in recwarn)
+    assert f"wide.{suffix}: this format has no colour profile" in word
+
+
+def test_colours_of_different_profiles_are_warned_of(tmp_path, srgb, wide):
     dated = wide[:24] + b"\0" * 12 + wide[36:]  # its day and time
     profiles = {"none": None, "srgb": srgb, "wide": wide, "dated": dated}
     for name, icc in profiles.items():
