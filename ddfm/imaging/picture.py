@@ -22,6 +22,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.metadata import NOTHING, Metadata
 
 __all__ = [
+    "INKS",
     "LUMA",
     "Picture",
     "eight_bit",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B in luminance, by ITU-R BT.601
+INKS = "{}: its CMYK colour profile is not used; convert it to RGB first for true colours"
 
 
 @dataclass(frozen=True, eq=False)
