@@ -85,8 +85,9 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
         first, second = (p.name for p in pictures)
         yield (
             f"{first} is in colour and {second} is grey, but infrared comes first; for PET or "
-            "SPECT with MRI set task=medical (--task medical); to keep this order, set "
-            "task=ir-visible (--task ir-visible)"
+            "SPECT with MRI set task=medical (--task medical), for exposures or a focus stack "
+            "task=multi-exposure or task=multi-focus; to keep this order, set task=ir-visible "
+            "(--task ir-visible)"
         )
     elif medical is not None:
         yield (

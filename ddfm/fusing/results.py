@@ -13,7 +13,7 @@ from ddfm.diffusion.observed import Observed
 from ddfm.diffusion.watch import Watch
 from ddfm.errors import percent
 from ddfm.fusing.run import Run
-from ddfm.imaging.inherited import in_color, with_metadata
+from ddfm.imaging.inherited import in_color, of_profiles, with_metadata
 from ddfm.imaging.picture import Picture
 from ddfm.numerics.planes import levels_of, within
 from ddfm.registration.pictures import Registered
@@ -41,7 +41,7 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
             config.metadata_from,
             config.strip,
         )
-        warnings += tuple(_of_gaps(picture))
+        warnings += (*of_profiles(pictures, config.color), *_of_gaps(picture))
         about = dict(settings) | _about(group, run.observed[k])
         snapshots = watch.snapshots(k, size)
         latents = _latents(pictures, run.observed[k])

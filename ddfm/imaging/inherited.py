@@ -25,7 +25,7 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import as_tensor
 from ddfm.numerics.bands import bands
 
-__all__ = ["in_color", "with_metadata"]
+__all__ = ["in_color", "of_profiles", "with_metadata"]
 
 
 def in_color(
@@ -44,8 +44,7 @@ def in_color(
         shares: gives the shares of all pictures in the fused levels, (K, h, W), for a slice of
             rows; used as weights of the colours if all pictures are in colour.
     """
-    chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:2]}.get(color, pictures)
-    colored = [p for p in chosen if p.is_color]
+    colored = _colored_of(pictures, color)
     pixels = fused[..., None]
     if colored:
         mixed = shares if len(colored) == len(pictures) else None
@@ -55,6 +54,31 @@ def in_color(
             parts = [p.rows(band.rows) for p in colored]
             pixels[band.rows] = _colored(fused[band.rows], parts, weights)
     return replace(_like(colored or pictures, pictures), samples=pixels)
+
+
+def of_profiles(pictures: Sequence[Picture], color: str) -> tuple[str, ...]:
+    """A warning if colours with different profiles are mixed."""
+    colored = _colored_of(pictures, color)
+    model = next((p for p in colored if p.icc), None)
+    other = next((p for p in colored if model and _space(p) != _space(model)), None)
+    if model is None or other is None:
+        return ()
+    return (
+        f"{other.name} and {model.name} have different colour profiles, and colours are mixed as "
+        f"if both had that of {model.name}; convert one of them first, or take the colours of one: "
+        "color=a (--color a)",
+    )
+
+
+def _space(picture: Picture) -> bytes | None:
+    """What decides how colours are shown: the profile without its header, which has its date."""
+    return None if picture.icc is None or picture.is_srgb else picture.icc[128:]
+
+
+def _colored_of(pictures: Sequence[Picture], color: str) -> list[Picture]:
+    """The pictures whose chroma is used."""
+    chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:2]}.get(color, pictures)
+    return [p for p in chosen if p.is_color]
 
 
 def _colored(
@@ -113,9 +137,8 @@ def with_metadata(
         strip: whether to leave out all metadata, including the colour profile.
     """
     if strip:
-        profiled = fused.icc is not None and not _is_srgb(fused.icc)
         word = "the colour profile is stripped, so the colours will be shown as sRGB"
-        return replace(fused, icc=None), (word,) if profiled else ()
+        return replace(fused, icc=None), () if fused.is_srgb else (word,)
     source = _whose(pictures, color, metadata_from)
     if source is None:
         return fused, ()
@@ -130,8 +153,3 @@ def _whose(pictures: Sequence[Picture], color: str, metadata_from: str) -> Pictu
     if chosen in ("a", "b"):
         return pictures["ab".index(chosen)]
     return next((p for p in pictures if p.is_color), pictures[1])
-
-
-def _is_srgb(icc: bytes) -> bool:
-    """Whether the profile names sRGB, in ASCII or in UTF-16."""
-    return b"sRGB" in icc or "sRGB".encode("utf-16-be") in icc

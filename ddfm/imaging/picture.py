@@ -22,6 +22,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.metadata import NOTHING, Metadata
 
 __all__ = [
+    "INKS",
     "LUMA",
     "Picture",
     "eight_bit",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B in luminance, by ITU-R BT.601
+INKS = "{}: its CMYK colour profile is not used; convert it to RGB first for true colours"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,12 @@ class Picture:
     def is_color(self) -> bool:
         """Whether it has three channels; channels that are equal everywhere were made one."""
         return self.samples.shape[2] == 3
+
+    @property
+    def is_srgb(self) -> bool:
+        """Whether its colours are those of sRGB, as without a profile or with one of that name."""
+        names = b"sRGB", "sRGB".encode("utf-16-be")
+        return self.icc is None or any(name in self.icc for name in names)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError, short
 from ddfm.imaging.levels import with_levels
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.picture import Picture, grey_step
 from ddfm.imaging.reading import read_image, read_source
 from ddfm.imaging.renderings import without_false_colors
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
@@ -163,13 +163,30 @@ def grey(picture: Picture) -> np.ndarray:
 
 
 def equally_bright(pictures: Sequence[Picture]) -> bool:
-    """Whether pictures have the same levels apart from detail: a matter of focus, not exposure."""
+    """Whether pictures have the same levels apart from detail: a matter of focus, not exposure.
+
+    The levels are those of the files: once each is stretched, a dark exposure is as bright as any.
+    """
     import torch
     import torch.nn.functional as F
 
-    planes = (as_tensor(grey(picture)[..., None]) for picture in pictures)
-    coarse = torch.cat([F.adaptive_avg_pool2d(plane, FIELDS) for plane in planes])
-    return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL
+    limits = [_limits(picture) for picture in pictures]
+    means = [F.adaptive_avg_pool2d(as_tensor(grey(p)[..., None]), FIELDS) for p in pictures]
+    scaled = zip(means, limits, strict=True)
+    coarse = torch.cat([low + mean * (high - low) for mean, (low, high) in scaled])
+    width = max(high for _, high in limits) - min(low for low, _ in limits)
+    return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL * width
+
+
+def _limits(picture: Picture) -> tuple[float, float]:
+    """Where black and white of a picture lie between those of its depth.
+
+    Floating-point values have no depth; theirs are taken as they are.
+    """
+    step = grey_step(picture.dtype)
+    if picture.range is None or not step:
+        return 0.0, 1.0
+    return picture.range[0] * step, picture.range[1] * step
 
 
 def read_for_fusion(source: Any, name: str) -> Picture:

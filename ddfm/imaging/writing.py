@@ -153,15 +153,21 @@ def keeps_metadata(path: str | os.PathLike[str]) -> bool:
 
 
 def held_by(path: str | os.PathLike[str], picture: Picture) -> tuple[Picture, tuple[str, ...]]:
-    """The picture without its alpha if the format of this path has none, with a warning."""
-    form, alpha = _format_of(Path(path)), picture.alpha
-    if form.alpha or alpha is None or (alpha == 1).all():
-        return picture, ()
-    word = (
-        f"{path}: {form.name} has no transparency, so transparent pixels become opaque; PNG, TIFF "
-        "and WebP keep them"
-    )
-    return replace(picture, alpha=None), (word,)
+    """The picture without what the format of this path cannot hold, and a warning for each part."""
+    form, alpha, words = _format_of(Path(path)), picture.alpha, []
+    if not (form.alpha or alpha is None or (alpha == 1).all()):
+        picture = replace(picture, alpha=None)
+        words.append(
+            f"{path}: {form.name} has no transparency, so transparent pixels become opaque; PNG, "
+            "TIFF and WebP keep them"
+        )
+    if not form.icc and picture.is_color and not picture.is_srgb:
+        picture = replace(picture, icc=None)
+        words.append(
+            f"{path}: this format has no colour profile, so the colours will be shown as sRGB; "
+            "PNG, TIFF, JPEG and WebP keep it"
+        )
+    return picture, tuple(words)
 
 
 def _unknown(suffix: str) -> InputError:

@@ -68,7 +68,7 @@ def as_grey(image: ImageLike, name: str = "image") -> Grey:
     image = getattr(image, "picture", image)  # a Fusion has one
     if isinstance(image, (str, os.PathLike)):
         name = os.fspath(image)
-    if isinstance(image, (str, os.PathLike, Picture)) or hasattr(image, "getbands"):
+    if _is_read(image):
         image = eight_bit(read_image(image, name=name))
     refuse_mask(image, name)
     try:
@@ -96,10 +96,15 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
 
 
 def _source(source: ImageLike, name: str) -> Grey:
-    """A source as `Grey`; a file is read as it is fused."""
-    if isinstance(source, (str, os.PathLike)):
+    """A source as `Grey`; a file or a picture is read as it is fused."""
+    if _is_read(source):
         return as_grey(read_for_fusion(source, name), name)
     return as_grey(source, name)
+
+
+def _is_read(image: ImageLike) -> bool:
+    """Whether this is a file, a `Picture` or a PIL image, rather than an array on its scale."""
+    return isinstance(image, (str, os.PathLike, Picture)) or hasattr(image, "getbands")
 
 
 def _flatten_colour(pixels: Array, name: str) -> Array:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
+from ddfm.imaging.inherited import in_color
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 
@@ -60,7 +61,8 @@ def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
 
     At the border of the frame, the offset is the difference between both pictures there, so that no
     new step appears. A few pixels outside it is a smooth mean of these differences, and farther
-    away it approaches their overall mean, like a membrane.
+    away it approaches their overall mean, like a membrane. Chroma is scaled with the levels, so
+    that clipping changes no hue.
 
     Args:
         inside: the frame, (H, W).
@@ -73,9 +75,15 @@ def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
     distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
     near = np.exp((1 - distance) / CLOSE)
     offset = near * difference[tuple(nearest)] + (1 - near) * _membrane(difference, inside)
-    outside = np.clip(other + offset[..., None], 0, 1)
+    levels = grey(Picture(np.clip(other + offset[..., None], 0, 1)))
+    outside = in_color(levels, [Picture(other)], shares=_alone).pixels
     pixels = np.where(inside[..., None], picture.pixels, outside)
     return replace(picture, samples=pixels.astype(np.float32))
+
+
+def _alone(rows: slice) -> torch.Tensor:
+    """The share of a picture that is the only one: its chroma follows the levels."""
+    return torch.ones(1, 1, 1)
 
 
 def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:

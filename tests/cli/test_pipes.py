@@ -49,6 +49,17 @@ def test_impossible_uses_of_pipes_are_refused(pair):
     assert refused_line.startswith("ddfm: error: <stdin> is not an image"), refused_line
 
 
+def test_a_file_may_be_called_a_dash(pair, tmp_path, monkeypatch):
+    """A path that leads to it is not standard input or output."""
+    monkeypatch.chdir(tmp_path)
+    ir, vis = pair
+    refused(ddfm_run("fuse", ir, vis, "-o", "./-", *FAST), "a suffix must give the format")
+    assert ddfm_run("fuse", ir, vis, "-o", "a.png", *FAST, "--strip").exit_code == 0
+    ir.rename("-")
+    assert ddfm_run("fuse", "./-", vis, "-o", "b.png", *FAST, "--strip").exit_code == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
 def test_a_terminal_is_refused_as_a_source_or_output(pair):
     ir, vis = pair
     ours, theirs = pty.openpty()

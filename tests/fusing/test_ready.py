@@ -41,7 +41,9 @@ def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
     color, grey = image(0, channels=3), image(1)
     with pytest.warns(DdfmWarning, match="infrared comes first.*--task medical"):
         fuse(color, grey, prior="gaussian", **PLAIN)
-    for task in ("ir-visible", "medical"):  # a warning would be an error here
+    with pytest.warns(DdfmWarning, match="for exposures or a focus stack task=multi-exposure"):
+        fuse(color, grey, prior="gaussian", **PLAIN)
+    for task in ("ir-visible", "medical", "multi-focus"):  # a warning would be an error here
         fuse(color, grey, prior="gaussian", task=task, **PLAIN)
 
 
@@ -103,6 +105,16 @@ def test_a_focus_stack_in_colour_is_distinguished_from_exposures():
     fuser = Fuser("gaussian", steps=1, device="cpu")
     tasks = [fuser(*pair).settings["task"] for pair in ((left, right), (scene, dark))]
     assert tasks == ["multi-focus", "multi-exposure"]
+
+
+def test_dark_exposures_of_16_bits_are_exposures_though_they_are_stretched():
+    scene = np.asarray(Image.open(EXAMPLES / "olinda_visible.png").convert("RGB"))[100:180, 100:200]
+    whole, twelve_bits = scene.astype(np.uint16) * 257, scene.astype(np.uint16) * 16
+    blurred = gaussian_filter(twelve_bits, (1, 1, 0))
+    pairs = (0.15 * whole, whole), (0.3 * twelve_bits, twelve_bits), (twelve_bits, blurred)
+    fuser = Fuser("gaussian", steps=1, device="cpu", look=False)
+    tasks = [fuser(*(x.astype(np.uint16) for x in pair)).settings["task"] for pair in pairs]
+    assert tasks == ["multi-exposure", "multi-exposure", "multi-focus"]
 
 
 @pytest.mark.parametrize(

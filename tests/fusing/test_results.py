@@ -147,6 +147,46 @@ def test_the_colour_sources_profile_is_kept(tmp_path):
         assert written.info["icc_profile"] == profile
 
 
+@pytest.fixture(scope="module")
+def srgb():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture(scope="module")
+def wide(srgb):
+    return srgb.replace(b"sRGB", b"Wide").replace("sRGB".encode("utf-16-be"), b"\0W\0i\0d\0e")
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "j2k"])
+def test_a_format_without_a_profile_is_warned_of(tmp_path, recwarn, srgb, wide, suffix):
+    for name, icc, channels in (("wide", wide, 3), ("srgb", srgb, 3), ("grey", wide, 1)):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(image(3, channels=channels)).save(path, icc_profile=icc)
+        fuse(image(0), path, prior="gaussian", **PLAIN).save(tmp_path / f"{name}.{suffix}")
+    (word,) = (str(one.message) for one in recwarn)
+    assert f"wide.{suffix}: this format has no colour profile" in word
+
+
+def test_colours_of_different_profiles_are_warned_of(tmp_path, srgb, wide):
+    dated = wide[:24] + b"\0" * 12 + wide[36:]  # its day and time
+    profiles = {"none": None, "srgb": srgb, "wide": wide, "dated": dated}
+    for name, icc in profiles.items():
+        seed = list(profiles).index(name)
+        Image.fromarray(image(seed, channels=3)).save(tmp_path / f"{name}.png", icc_profile=icc)
+    how = {"prior": "gaussian", "task": "multi-exposure", "look": False}
+
+    def of(a, b, **more):
+        fusion = fuse(tmp_path / f"{a}.png", tmp_path / f"{b}.png", **how, **more)
+        return [word for word in fusion.warnings if "profile" in word]
+
+    assert of("none", "srgb") == of("wide", "dated") == []
+    with pytest.warns(DdfmWarning, match=r"none.png and .*wide.png have different colour profiles"):
+        assert len(of("none", "wide")) == 1
+    with pytest.warns(DdfmWarning, match=r"if both had that of .*srgb.png"):
+        of("srgb", "wide")
+    assert of("none", "wide", color="b") == of("none", "wide", color="grey") == []
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_notebook_shows_the_result(channels):
     fusion = fuse(image(0), image(1, channels=channels, dtype=np.uint16), prior="gaussian", **PLAIN)

@@ -114,6 +114,17 @@ def test_pillow_modes_look_as_pillow_shows_them(mode):
     assert np.abs(pixels - shown).max() <= (1.001 if mode == "CMYK" else 1e-3)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_a_profile_of_inks_that_is_not_used_is_warned_of(tmp_path, suffix):
+    inks, path = Image.fromarray(pattern(np.uint8, 3)).convert("CMYK"), tmp_path / f"a.{suffix}"
+    inks.save(path)
+    plain = read_image(path)  # a warning would be an error
+    inks.save(path, icc_profile=b"profile of inks" * 20)
+    with pytest.warns(DdfmWarning, match=f"a.{suffix}: its CMYK colour profile is not used"):
+        profiled = read_image(path)
+    assert profiled.icc is None and np.array_equal(profiled.pixels, plain.pixels)
+
+
 @pytest.mark.parametrize("mode, dtype", [("I;16", np.uint16), ("I", np.float32), ("F", np.float32)])
 def test_pillow_modes_of_greater_depth(mode, dtype):
     array = pattern(np.uint16, 1)

@@ -1,5 +1,7 @@
 """Invalid pixels of a picture, unmoved and moved."""
 
+import colorsys
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -37,6 +39,17 @@ def test_in_a_gap_the_colours_are_those_of_the_other_source():
     other = texture(colors=3)
     result = filled(Picture(np.where(FRAME[..., None], other, 0)), FRAME, other)
     assert np.allclose(result.pixels, other, atol=1e-3)
+
+
+def test_a_gap_of_a_dark_exposure_has_the_colour_of_the_bright_one():
+    """With one offset for R, G and B, only red would be left of this brown."""
+    lit, brown = (0.9, 0.75, 0.6), (0.76, 0.6, 0.45)
+    bright = np.where(FRAME[..., None], lit, brown).astype(np.float32)
+    dark = np.full((*SIZE, 3), (0.12, 0.1, 0.08), np.float32)
+    result = filled(Picture(dark), FRAME, bright).pixels
+    hue, saturation, value = colorsys.rgb_to_hsv(*result[5, 60].tolist())
+    assert (hue, saturation) == pytest.approx(colorsys.rgb_to_hsv(*brown)[:2], abs=1e-3)
+    assert 0.01 < value < 0.12
 
 
 def test_the_reference_fills_a_gap_without_a_seam():

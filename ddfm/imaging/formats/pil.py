@@ -7,6 +7,7 @@ bytes were swapped gives the lower bytes, and the two are combined. PPM is not c
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
@@ -15,12 +16,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from ddfm.errors import InputError
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.formats.plugins import deep_samples, heic_depth
 from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import Exif, exif_in
 from ddfm.imaging.metadata.xmp import kept
-from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
+from ddfm.imaging.picture import INKS, Picture, from_array, inks_to_rgb, orient
 
 __all__ = ["READABLE", "bytes_needed", "from_pil", "from_pil_file", "metadata_of", "packet_of"]
 
@@ -117,7 +118,10 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
         samples = _key_out(samples, image.info.get("transparency"))
     orientation = 1 if _is_upright(image) else _orientation(image)
     samples = orient(samples, orientation)
-    icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
+    icc = image.info.get("icc_profile")
+    if icc and image.mode == "CMYK":
+        warnings.warn(INKS.format(name), DdfmWarning, stacklevel=2)
+        icc = None
     picture = from_array(samples, name, icc=icc)
     return replace(picture, metadata=metadata_of(image, orientation))
 

@@ -28,7 +28,7 @@ from ddfm.imaging.formats.tiff_strips import (
 from ddfm.imaging.metadata import Metadata
 from ddfm.imaging.metadata.exif import entries_for
 from ddfm.imaging.metadata.geo import NODATA
-from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
+from ddfm.imaging.picture import INKS, Picture, from_array, inks_to_rgb, orient
 from ddfm.storage.budget import ask_pixels
 from ddfm.storage.inputs import BoundedFile
 from ddfm.storage.ours import MARK
@@ -64,9 +64,10 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
         nodata = _number(sheet.tags.valueof(NODATA))
     array = _as_light(_with_true_alpha(array, sheet, name), sheet)
     array = orient(array, orientation)
-    keeps_profile = icc and sheet.photometric != _CMYK
-    icc = bytes(icc) if keeps_profile else None
-    return from_array(array, name, icc=icc, nodata=nodata)
+    if icc and sheet.photometric == _CMYK:
+        warnings.warn(INKS.format(name), DdfmWarning, stacklevel=2)
+        icc = None
+    return from_array(array, name, icc=bytes(icc) if icc else None, nodata=nodata)
 
 
 def page_mask(path: Path, page: int, name: str) -> np.ndarray | None:
