@@ -168,6 +168,11 @@ def again(settings: dict) -> dict:
     return {k: v for k, v in settings.items() if k not in ("ddfm", "weights")}
 
 
+def test_an_unknown_task_is_not_suggested_as_itself():
+    with pytest.raises(ddfm.InputError, match="^unknown task 'auto'; known: ir-visible, medical"):
+        Fuser("gaussian").resolved("auto")
+
+
 def test_an_unknown_setting_of_a_variant_is_named():
     with pytest.raises(ddfm.InputError, match="unknown setting of a fusion 'sed'; did you mean"):
         ddfm.Fuser("gaussian").with_config(sed=3)
