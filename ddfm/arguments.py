@@ -30,6 +30,7 @@ __all__ = [
     "one_of",
     "plain_options",
     "positive",
+    "says_no",
     "text",
     "two_numbers",
     "whole_number",
@@ -119,6 +120,11 @@ def flag(name: str, value: Any) -> bool:
     if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise InputError(f"{name} must be True or False, not {short(value)}")
+
+
+def says_no(answer: object) -> bool:
+    """Whether a callback returned False, of Python or NumPy; None, as of most callbacks, is not."""
+    return isinstance(answer, bool | np.bool_) and not answer
 
 
 def a_path(name: str, value: Any) -> str | os.PathLike[str]:

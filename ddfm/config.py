@@ -336,7 +336,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
 def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
     """A copy of the recipe of a likelihood for a task."""
     if task not in TASKS:
-        raise unknown("task", task, [*TASKS, "auto"])
+        raise unknown("task", task, TASKS)
     found: Any = likelihood
     if isinstance(likelihood, str):
         found = find_part("likelihood", likelihood, RECIPES)
@@ -380,7 +380,13 @@ def _transform(transform: Any) -> Any:
 
 
 def _part(kind: str, part: Any) -> Any:
-    """Checks that a part is a name or a callable."""
+    """Checks that a part is a name or a callable, and not an instance of a likelihood."""
+    # By name, since torch would be imported with the class.
+    if "Likelihood" in [base.__name__ for base in type(part).__mro__]:
+        raise InputError(
+            f"{kind} is an instance of {type(part).__name__}; pass the class, and its keywords as "
+            "options"
+        )
     return part if callable(part) else text(kind, part)
 
 

@@ -161,12 +161,10 @@ class Fuser:
         config = FusionConfig.among(locals())
         check_early(config, head)
         self.device = find_device(device)
-        self.dtype = find_dtype(dtype, usual=usual_dtype(config, self.device))
-        if self.dtype == torch.float16 and self.device.type == "cpu":
+        self._given, self._head = (prior, dtype), head
+        if self._dtype(config) == torch.float16 and self.device.type == "cpu":
             warnings.warn(SLOW, DdfmWarning, stacklevel=2)
-        self.prior = _loaded(prior, self.device, self.dtype)
-        self.weights = self.prior.fingerprint
-        self.dmfuse = DMFuse(self.prior, head).to(self.device) if method == "dmfuse" else None
+        self._load(self._dtype(config))
         self._set(config)
 
     def __repr__(self) -> str:
@@ -175,14 +173,35 @@ class Fuser:
         return f"Fuser({self.prior.name!r}{others}, device={str(self.device)!r})"
 
     def with_config(self, **changes: Any) -> Fuser:
-        """A fuser with the same prior and some other settings, those of `ddfm.FusionConfig`."""
+        """A fuser with the same prior and some other settings, those of `ddfm.FusionConfig`.
+
+        It is what a new one with these settings would be, and shares all that is loaded already.
+        """
         check_known("setting of a fusion", changes, [each.name for each in fields(FusionConfig)])
+        config = replace(self.config, **changes)
+        check_early(config, None)
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._set(replace(self.config, **changes))
+        if self._dtype(config) != self.dtype:
+            other._load(self._dtype(config))  # afresh: the weights may have been rounded
+        other._set(config)
         return other
 
+    def _dtype(self, config: FusionConfig) -> torch.dtype:
+        """The dtype that was set, or the usual one for this configuration."""
+        return find_dtype(self._given[1], usual=usual_dtype(config, self.device))
+
+    def _load(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.prior = _loaded(self._given[0], self.device, dtype)
+        self.weights = self.prior.fingerprint
+        self.dmfuse: DMFuse | None = None
+
     def _set(self, config: FusionConfig) -> None:
+        if config.method != "dmfuse":
+            self.dmfuse = None
+        elif self.dmfuse is None:
+            self.dmfuse = DMFuse(self.prior, self._head).to(self.device)
         self.config = config
         self._resolved: dict[str, ResolvedConfig] = {}
         self.resolved(config.usual_task)

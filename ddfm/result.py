@@ -88,7 +88,8 @@ class Fusion:
     def record(self) -> Record:
         """How the result was made, as stored in its file."""
         settings = {k: v for k, v in self.settings.items() if k not in ABOUT}
-        sources = zip(self.settings["sources"], self.settings["sha256"], strict=True)
+        names = self.settings.get("sources", ())
+        sources = zip(names, self.settings.get("sha256", [None] * len(names)), strict=True)
         observed = self.settings.get("observed", ())
         return Record.of(settings, list(sources), self.opening, observed)
 
@@ -108,6 +109,8 @@ class Fusion:
                 raise InputError("format is for open files; the suffix of a path gives its format")
             name = a_path("path", path)
             write_image(name, *self._image())
+        elif hasattr(path, "encoding"):
+            raise InputError("the file is open for text, not for bytes: open it with 'wb'")
         elif format is None:
             raise InputError('the format of an open file must be given, as in format="png"')
         else:

@@ -11,6 +11,7 @@ import torch
 import ddfm
 from ddfm import Fuser, fuse
 from ddfm.config import RECIPES, TASKS
+from ddfm.dmfuse.weights import shipped_head
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar
@@ -167,6 +168,75 @@ def again(settings: dict) -> dict:
     return {k: v for k, v in settings.items() if k not in ("ddfm", "weights")}
 
 
+def test_an_unknown_task_is_not_suggested_as_itself():
+    with pytest.raises(ddfm.InputError, match="^unknown task 'auto'; known: ir-visible, medical"):
+        Fuser("gaussian").resolved("auto")
+
+
 def test_an_unknown_setting_of_a_variant_is_named():
     with pytest.raises(ddfm.InputError, match="unknown setting of a fusion 'sed'; did you mean"):
         ddfm.Fuser("gaussian").with_config(sed=3)
+
+
+VARIANTS = [
+    ({}, {"method": "dmfuse"}),
+    ({"method": "dmfuse"}, {"method": "ddfm"}),
+    ({}, {"likelihood": "paper", "steps": 2}),
+    ({"likelihood": "paper", "steps": 2}, {"likelihood": "default", "steps": 1}),
+    ({"dtype": "float32"}, {"likelihood": "paper", "steps": 2}),
+    ({}, {"task": "medical"}),
+]
+
+
+@pytest.mark.parametrize(("first", "changes"), VARIANTS)
+def test_a_variant_is_what_a_new_fuser_would_be(first, changes, monkeypatch):
+    """Also where the processor has bfloat16, which only loops with a warm start use."""
+    monkeypatch.setattr("ddfm.fusing.checks.fast_dtype", lambda device: torch.bfloat16)
+    pair = image(0), image(1)
+    fuser = Fuser(device="cpu", **first)
+    before = fuser(*pair)
+    variant, new = fuser.with_config(**changes), Fuser(device="cpu", **first | changes)
+    for one, other in ((variant(*pair), new(*pair)), (fuser(*pair), before)):
+        assert one.settings == other.settings
+        assert np.array_equal(one.image, other.image)
+
+
+def test_variants_share_the_prior_and_the_head_unless_they_need_others(monkeypatch):
+    monkeypatch.setattr("ddfm.fusing.checks.fast_dtype", lambda device: torch.bfloat16)
+    fuser = Fuser(device="cpu")
+    assert fuser.with_config(task="medical", seed=1).prior is fuser.prior
+    head = fuser.with_config(method="dmfuse")
+    assert head.prior is not fuser.prior and head.with_config(tone="none").dmfuse is head.dmfuse
+    mine = network()
+    warm = Fuser(mine, device="cpu")
+    assert warm.with_config(likelihood="paper").prior is mine, "not what was rounded to bfloat16"
+
+
+def test_a_variant_keeps_the_head_of_its_fuser(tmp_path):
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(shipped_head().read_bytes())
+    fuser = Fuser(method="dmfuse", head=mine, device="cpu")
+    loop = fuser.with_config(method="ddfm")
+    assert "head" not in loop.settings("ir-visible")
+    mine.unlink()
+    assert fuser.with_config(tone="none").dmfuse is fuser.dmfuse
+    with pytest.raises(ddfm.DdfmError, match="mine.safetensors"):
+        loop.with_config(method="dmfuse")
+
+
+@pytest.mark.parametrize(
+    ("first", "changes"),
+    [
+        ({"method": "dmfuse"}, {"options": {"kappa": 1}}),
+        ({}, {"method": "dmfuse", "options": {"kappa": 1}}),
+        ({"method": "dmfuse"}, {"tile": 100}),
+        ({"steps": 3}, {"method": "dmfuse"}),
+    ],
+)
+def test_a_variant_is_checked_as_a_new_fuser_is(first, changes):
+    with pytest.raises(ddfm.InputError) as expected:
+        Fuser(**first | changes)
+    fuser = Fuser(**first)
+    with pytest.raises(ddfm.InputError) as found:
+        fuser.with_config(**changes)
+    assert str(found.value) == str(expected.value)

@@ -29,7 +29,7 @@ from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_sources, say_equal, say_levels, say_results
-from ddfm.cli.writing import OutputPath, say, say_done
+from ddfm.cli.writing import DashOrPath, OutputPath, say, say_done
 from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
@@ -45,9 +45,7 @@ __all__ = ["fuse"]
 
 
 @click.command(cls=RangeCommand, short_help="Fuse registered images.")
-@click.argument(
-    "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B..."
-)
+@click.argument("sources", nargs=-1, required=True, type=DashOrPath(), metavar="A B...")
 @click.option(
     "-o",
     "--output",

@@ -19,14 +19,26 @@ from ddfm.cli.status import clear_status
 from ddfm.errors import StorageError, printable
 from ddfm.storage.ours import overwriting, protecting
 
-__all__ = ["OutputPath", "WritingCommand", "say", "say_done"]
+__all__ = ["DashOrPath", "OutputPath", "WritingCommand", "say", "say_done"]
 
 
-class OutputPath(click.Path):
+class DashOrPath(click.Path):
+    """A path, or a dash for standard input or output; `./-` is a file of that name."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        path = super().convert(value, param, ctx)
+        # A relative path would lose its "./".
+        return path.absolute() if path == Path("-") and str(value) != "-" else path
+
+
+class OutputPath(DashOrPath):
     """The path of a file or folder that the command writes; a dash may be standard output."""
 
     def __init__(self, dash: bool = False) -> None:
-        super().__init__(path_type=Path)
+        super().__init__()
         self.dash = dash
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from ddfm.errors import InputError, short
 from ddfm.numerics.planes import finite
 from ddfm.priors.schedule import alpha_sigma
 
@@ -49,6 +51,7 @@ class GuidedDenoiser:
         self.x0_prior: Tensor | None = None
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        t = _timesteps(t, len(x_t), len(self.prior.alphas_bar))
         alpha, sigma = alpha_sigma(self.prior.alphas_bar, t, x_t)
         noise = (sigma / alpha).flatten()
         needs_prior = getattr(self.likelihood, "needs_prior", None)
@@ -58,3 +61,19 @@ class GuidedDenoiser:
             x0 = x0.clamp(-1, 1)
         self.x0_prior = x0
         return finite(self.likelihood(x0, noise), f"the step of {type(self.likelihood).__name__}")
+
+
+def _timesteps(t: Any, images: int, T: int) -> Tensor:
+    """t as int64; a sampler that passed it may be the user's own, so it is checked."""
+    if not isinstance(t, Tensor):
+        found = short(t)
+    elif t.is_floating_point() or t.is_complex() or t.dtype == torch.bool or t.shape != (images,):
+        found = f"{str(t.dtype).removeprefix('torch.')} of shape {tuple(t.shape)}"
+    elif ((t < 0) | (t >= T)).any():
+        found = short(t.tolist())
+    else:
+        return t.long()
+    raise InputError(
+        "a sampler must call its denoiser with t an int64 tensor of one timestep for each image, "
+        f"here of shape ({images},) and from 0 to {T - 1}, not {found}"
+    )

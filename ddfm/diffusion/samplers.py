@@ -19,6 +19,7 @@ returns x_0. Timesteps fall, and may begin at any level. A warm start at t0 is
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -154,8 +155,18 @@ SAMPLERS = dict(zip(choices.SAMPLERS, _IN_ORDER, strict=True))
 
 
 def find_sampler(sampler: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A sampler by its name, ours or another package's; a callable is returned as it is."""
-    return find_part("sampler", sampler, SAMPLERS) if isinstance(sampler, str) else sampler
+    """A sampler by its name, ours or another package's, or a callable; its signature is checked."""
+    found = find_part("sampler", sampler, SAMPLERS) if isinstance(sampler, str) else sampler
+    try:
+        inspect.signature(found).bind(*[None] * 4, noise=None, callback=None)
+    except ValueError:
+        pass  # Python knows no signature of some functions that are written in C
+    except TypeError as error:
+        raise InputError(
+            f"the sampler {getattr(found, '__name__', found)} must take (denoiser, x, timesteps, "
+            f"alphas_bar, *, noise, callback): {error}"
+        ) from None
+    return found
 
 
 def _level(alphas_bar: Tensor, t: int) -> tuple[float, float]:

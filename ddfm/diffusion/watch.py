@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 from torch import Tensor
 
+from ddfm.arguments import says_no
 from ddfm.diffusion.samplers import Step
 from ddfm.errors import Cancelled
 from ddfm.imaging.color import luminance
@@ -65,7 +66,7 @@ class Watch:
         self._done += 1
         self.bar.total = step.steps
         self._move(self._done, f"step {self._done} of {step.steps}")
-        if self.callback is not None and self.callback(step) is False:
+        if self.callback is not None and says_no(self.callback(step)):
             raise Cancelled("the fusion was cancelled by its callback")
         if self.trajectory:
             planes = [_planes(x) for x in (step.x_t, step.x0_prior, step.x0)]

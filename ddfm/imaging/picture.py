@@ -78,7 +78,11 @@ class Picture:
     reduced_by: float = 1.0
 
     def __post_init__(self) -> None:
-        shape = np.shape(self.samples)
+        if not isinstance(self.samples, np.ndarray):
+            raise InputError(
+                f"pixels of a Picture are a NumPy array, not {type(self.samples).__name__}"
+            )
+        shape = self.samples.shape
         if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
             raise InputError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
 

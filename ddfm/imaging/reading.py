@@ -82,6 +82,11 @@ def read_image(
     """
     if levels is not None:
         return with_levels(read_image(source, page=page, name=name), levels)
+    if page and not isinstance(source, (str, os.PathLike)) and not has_no_path(source):
+        raise InputError(
+            f"{name or 'image'}: page selects one of the pictures in a file, and the source is of "
+            f"type {type(source).__name__}"
+        )
     if isinstance(source, Picture):
         return source
     if isinstance(source, (str, os.PathLike)):

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ddfm.arguments import says_no
 from ddfm.errors import Cancelled, DdfmError, HostError, StorageError, why_failed
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.storage.checksum import KnownFile, Source
@@ -165,7 +166,7 @@ def run(
         for item, wait in done:
             outcomes.append(_outcome(sink.path(item), wait, stop))
             bar.update(item.size)
-            if callback is not None and callback(outcomes[-1]) is False:
+            if callback is not None and says_no(callback(outcomes[-1])):
                 raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
             unwritten = 0 if outcomes[-1].status == "fused" else unwritten + outcomes[-1].unwritten
             if unwritten == UNWRITTEN:

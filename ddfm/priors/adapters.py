@@ -102,7 +102,7 @@ def from_callable(
         return UNetPrior(network, alphas_bar, kind=settings["kind"], times=times, name=name or "")
     timed = function if times is None else OwnTimes(function, times.float())
     prior = FunctionPrior(timed, alphas_bar, kind=settings["kind"], name=where, **own)
-    return _at_rest(prior, function)
+    return _in_its_dtype(prior, function)
 
 
 def from_guided_diffusion(
@@ -116,7 +116,7 @@ def from_guided_diffusion(
     mean_type = getattr(diffusion.model_mean_type, "name", str(diffusion.model_mean_type))
     if mean_type not in GUIDED_KINDS:
         raise InputError(f"a process with model_mean_type {mean_type} predicts neither eps nor x0")
-    kind = kind or GUIDED_KINDS[mean_type]
+    kind = _agreed(GUIDED_KINDS[mean_type], kind, "the process", "model_mean_type")
     alphas_bar = torch.as_tensor(diffusion.alphas_cumprod, dtype=torch.float64)
     times = _times_of(diffusion, len(alphas_bar))
     name = name or "guided-diffusion"
@@ -135,13 +135,22 @@ def from_guided_diffusion(
         multiple=2 ** (len(getattr(model, "channel_mult", (1,))) - 1),
         name=name,
     )
-    return _at_rest(prior, model)
+    return _in_its_dtype(prior, model)
 
 
-def _at_rest(prior: FunctionPrior, model: Any) -> FunctionPrior:
-    """Turn off the model's dropout, and set the prior's dtype to that of the weights."""
+def _agreed(own: str, asked: str | None, whose: str, setting: str) -> str:
+    """The kind that a process or scheduler defines; raises if another one was asked for."""
+    if asked in (None, own):
+        return own
+    raise InputError(
+        f'by {setting} of {whose}, the network predicts "{own}", not {short(asked)}; leave out '
+        f"kind, or change {setting}"
+    )
+
+
+def _in_its_dtype(prior: FunctionPrior, model: Any) -> FunctionPrior:
+    """Set the prior's dtype to that of the model's weights."""
     if isinstance(model, nn.Module):
-        model.eval()
         prior.dtype = next((weight.dtype for weight in model.parameters()), None)
     return prior
 
@@ -195,14 +204,14 @@ def from_diffusers(
     prior = FunctionPrior(
         _DiffusersNetwork(unet),
         alphas_bar,
-        kind=kind or own_kind,
+        kind=_agreed(own_kind, kind, f"the scheduler of {where}", "prediction_type"),
         channels=unet.config.in_channels,
         multiple=2 ** (len(unet.config.block_out_channels) - 1),
         name=where,
         info={"parameters": sum(weight.numel() for weight in unet.parameters())},
     )
     prior.tile = _tile_of(unet)
-    return _at_rest(prior, unet)
+    return _in_its_dtype(prior, unet)
 
 
 def _tile_of(unet: nn.Module) -> int | None:

@@ -53,7 +53,8 @@ def load_prior(
             a diffusers model, either of these on a hub ("hf://OWNER/NAME"), a diffusers pipeline, a
             UNet2DModel with `scheduler`, a model of guided-diffusion with `diffusion`, a tuple of a
             model and either of these, any callable (x_t, t), or a prior. A callable is given x_t
-            (B, C, H, W), noisy images of a range of -1 to 1, and timesteps t (B,).
+            (B, C, H, W), noisy images of a range of -1 to 1, and timesteps t (B,). A network is
+            called without dropout, and is left in the mode that it was in.
         kind: what the network predicts, "eps", "x0" or "v", if `x` does not define it.
         device, dtype: where and in what precision it computes, by the names that `Fuser` takes, or
             as torch objects; for files, the default is the CPU and float32. A model in memory is

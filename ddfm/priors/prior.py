@@ -15,7 +15,8 @@ import copy
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -161,7 +162,8 @@ class FunctionPrior(Prior):
         self.dtype: torch.dtype | None = None
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        prediction = self.function(x_t.to(self.dtype or x_t.dtype), t)
+        with _at_rest(self.function):
+            prediction = self.function(x_t.to(self.dtype or x_t.dtype), t)
         if isinstance(prediction, Tensor) and prediction.shape[1:2] == (2 * self.channels,):
             prediction = prediction[:, : self.channels]
         prediction = of_shape(prediction, x_t.shape, f"the prior {self.name}")
@@ -199,6 +201,20 @@ class FunctionPrior(Prior):
         """A copy with its own weights; a callable that is not a module is shared."""
         shared = {} if isinstance(self.function, nn.Module) else {id(self.function): self.function}
         return copy.deepcopy(self, shared)
+
+
+@contextmanager
+def _at_rest(function: Callable[..., Any]) -> Iterator[None]:
+    """Within this context, dropout of a network is off; afterwards it is as its owner left it."""
+    modules = function.modules() if isinstance(function, nn.Module) else ()
+    training = [module for module in modules if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _sha256_of_weights(network: nn.Module) -> str:

@@ -42,13 +42,15 @@ def cosine_betas(T: int = 1000) -> Tensor:
 
 
 SCHEDULES = {"linear": linear_betas, "cosine": cosine_betas}
+LEAST = {"linear": 20, "cosine": 1}  # timesteps; with fewer, the last linear beta would exceed 1
 
 
 def alphas_bar(schedule: str = "linear", T: int = 1000) -> Tensor:
     """abar_t of a schedule by name, shape (T,), float64."""
     one_of("noise schedule", schedule, SCHEDULES)
-    if T < 1:
-        raise InputError(f"a noise schedule needs at least 1 timestep, not T = {T}")
+    least = LEAST[schedule]
+    if least > T:
+        raise InputError(f"the noise schedule {schedule} needs T of at least {least}, not {T}")
     return alphas_bar_of_betas(SCHEDULES[schedule](T))
 
 

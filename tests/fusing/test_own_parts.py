@@ -121,6 +121,12 @@ def test_classes_that_make_no_likelihood_are_refused(wrong, message):
         fuse(likelihood=wrong)
 
 
+def test_an_instance_of_a_likelihood_is_refused():
+    mine = likelihood_that_returns(lambda f: f)(*torch.zeros(2, 1, 1, 24, 32))
+    with pytest.raises(ddfm.InputError, match="^likelihood is an instance of Mine; pass the class"):
+        fuse(likelihood=mine)
+
+
 def test_an_unknown_setting_in_a_recipe_is_named():
     mine = likelihood_that_returns(lambda x: x)
     mine.recipe = {"stat": 250}
@@ -138,3 +144,47 @@ def test_a_part_may_compute_gradients():
 
     fusion = fuse(likelihood=Descent, tone="none")
     assert np.abs(fusion.image - PAIR.mean(axis=0)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("t", "found"),
+    [
+        (5, "not 5$"),
+        (torch.tensor([5.0]), r"not float32 of shape \(1,\)"),
+        (torch.tensor(5), r"not int64 of shape \(\)"),
+        (torch.tensor([5, 4]), r"not int64 of shape \(2,\)"),
+        (torch.tensor([True]), r"not bool of shape \(1,\)"),
+        (torch.tensor([-1]), r"not \[-1\]"),
+        (torch.tensor([1000]), r"not \[1000\]"),
+    ],
+)
+def test_a_sampler_that_asks_for_a_wrong_timestep_is_told(t, found):
+    def mine(denoiser, x, timesteps, alphas_bar, *, noise, callback):
+        return denoiser(x, t)
+
+    with pytest.raises(ddfm.InputError, match=rf"shape \(1,\) and from 0 to 999, {found}"):
+        fuse(sampler=mine)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int32])
+def test_timesteps_may_be_of_any_type_of_integer(kind):
+    def mine(denoiser, x, timesteps, alphas_bar, *, noise, callback):
+        return denoiser(x, torch.full((len(x),), 100, dtype=kind))
+
+    def usual(denoiser, x, timesteps, alphas_bar, **more):
+        return denoiser(x, torch.full((len(x),), 100))
+
+    assert np.array_equal(fuse(sampler=mine).image, fuse(sampler=usual).image)
+
+
+@pytest.mark.parametrize(
+    ("mine", "message"),
+    [
+        (lambda denoiser, x, timesteps, alphas_bar: x, "unexpected keyword argument 'noise'"),
+        (lambda denoiser, x, *, noise, callback: x, "too many positional arguments"),
+        (lambda a, b, c, d, e, *, noise, callback: b, "missing a required argument: 'e'"),
+    ],
+)
+def test_a_sampler_with_other_arguments_is_refused_at_once(mine, message):
+    with pytest.raises(ddfm.InputError, match=rf"^the sampler <lambda> must take .*{message}"):
+        ddfm.Fuser("gaussian", sampler=mine)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from ddfm import fuse
-from ddfm.errors import DdfmWarning
+from ddfm import Fusion, Picture, fuse, read_image
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar
 from scenes import PLAIN, image, luma
@@ -137,6 +137,28 @@ def test_a_format_without_transparency_is_warned_of(tmp_path, suffix):
     fusion.save(tmp_path / "f.webp")
     opaque = np.dstack([image(3, channels=3), np.full((24, 20), 255, np.uint8)])
     fuse(image(0), opaque, prior="gaussian", **PLAIN).save(tmp_path / f"g.{suffix}")
+
+
+def test_a_result_is_written_to_files_that_are_open_for_bytes(tmp_path):
+    fusion = fuse(image(0), image(1), prior="gaussian", **PLAIN)
+    with pytest.raises(InputError, match="open for text, not for bytes: open it with 'wb'"):
+        fusion.save(io.StringIO(), format="png")
+    with open(tmp_path / "text", "w") as file, pytest.raises(InputError, match="open for text"):
+        fusion.save(file, format="png")
+    with open(tmp_path / "bytes", "wb") as file:
+        fusion.save(file, format="png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "bytes")), fusion.image)
+
+
+def test_a_result_that_was_made_by_hand_has_a_record_without_sources():
+    record = Fusion(read_image(image(0)), {"seed": 3}).record
+    assert record.settings == {"seed": 3} and list(record.sources) == []
+
+
+def test_the_samples_of_a_picture_are_an_array():
+    for wrong in ([[[0], [1]]], torch.zeros(2, 2, 1)):
+        with pytest.raises(InputError, match=f"a NumPy array, not {type(wrong).__name__}"):
+            Picture(wrong)
 
 
 def test_the_colour_sources_profile_is_kept(tmp_path):

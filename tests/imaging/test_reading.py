@@ -220,6 +220,16 @@ def test_a_page_can_be_chosen(tmp_path):
     write(tmp_path / "b.png", stack[0])
     assert pages_in(tmp_path / "b.png") == 1
     assert "one page" in message(lambda: read_image(tmp_path / "b.png", page=1))
+    assert "one page" in message(lambda: read_image((tmp_path / "b.png").read_bytes(), page=1))
+
+
+def test_only_files_have_pages():
+    array = pattern(np.uint8, 1)
+    for source in (array, Image.fromarray(array[..., 0]), torch.zeros(4, 5), read_image(array)):
+        assert read_image(source, page=0).size == read_image(source).size
+        for page in (1, -1):
+            words = message(lambda page=page, source=source: read_image(source, page=page))
+            assert "page selects one of the pictures in a file" in words
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.gif"])

@@ -450,6 +450,18 @@ def test_sources_of_thermal_cameras_are_read_as_in_fusion(tmp_path, triple):
         assert {k: v for k, v in values.items() if abs(v - expected[k]) > atol} == {}, name
 
 
+def test_a_thermal_source_is_measured_the_same_in_every_form(tmp_path, triple):
+    f, a, b = triple
+    path = _saved(a.astype(np.uint16) * 20 + 7000, tmp_path / "thermal.png")
+    names = ["MI", "VIF", "SSIM"]
+    expected = evaluate(f, path, b, metrics=names)
+    read = ddfm.read_image(path)
+    with Image.open(path) as image:
+        forms = image, read, ddfm.read_image(path, levels="auto")
+        assert [evaluate(f, form, b, metrics=names) for form in forms] == [expected] * 3
+    assert evaluate(f, read.samples[..., 0], b, metrics=names) != expected, "arrays have a scale"
+
+
 @pytest.mark.parametrize("value", [0, 77, 255])
 def test_constant_images_are_measured_without_warnings(value):
     f, a, b = np.full((48, 50), value), scene(1, (48, 50)), np.zeros((48, 50))

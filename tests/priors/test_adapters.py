@@ -107,6 +107,9 @@ class TestDiffusers:
         assert torch.allclose(prior.alphas_bar.float(), alphas_bar("cosine", 50).float(), rtol=1e-4)
         assert prior.kind == "x0"
         assert load_prior((unet, scheduler)).kind == "x0"
+        assert load_prior((unet, scheduler), kind="x0").kind == "x0"
+        with pytest.raises(DdfmError, match="by prediction_type .* predicts \"x0\", not 'eps'"):
+            load_prior((unet, scheduler), kind="eps")
 
     @pytest.mark.parametrize(
         ("more", "tile"),
@@ -317,6 +320,8 @@ class TestGuidedDiffusion:
         with pytest.raises(DdfmError, match="class conditioning"):
             load_prior((model, diffusion))
         model, diffusion = self.both(library)
+        with pytest.raises(DdfmError, match="by model_mean_type of the process, .* not 'v'"):
+            load_prior((model, diffusion), kind="v")
         diffusion.model_mean_type = type(diffusion.model_mean_type).PREVIOUS_X
         with pytest.raises(DdfmError, match="PREVIOUS_X"):
             load_prior((model, diffusion))
@@ -364,8 +369,8 @@ class TestCallables:
         assert (prior.name, prior.multiple, prior.channels) == ("mine", 4, 1)
         assert len(prior.features(noisy(1), T)) == 2
 
-    def test_a_module_is_moved_and_set_to_evaluation(self):
-        module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.9)).train()
+    def test_a_module_is_moved_and_called_in_evaluation_but_not_changed(self):
+        module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.9), nn.BatchNorm2d(3).eval())
 
         class Network(nn.Module):
             def __init__(self):
@@ -375,11 +380,13 @@ class TestCallables:
             def forward(self, x, t):
                 return self.inner(x)
 
+        network = Network()
         prior = load_prior(
-            Network(), kind="x0", schedule="linear", T=10**3, channels=3, dtype=torch.float64
+            network, kind="x0", schedule="linear", T=10**3, channels=3, dtype=torch.float64
         )
         assert module[0].weight.dtype == torch.float64
         assert torch.equal(prior(noisy(), T), prior(noisy(), T))
+        assert network.training and [part.training for part in module] == [True, True, False]
 
 
 def test_devices_and_dtypes_have_the_names_that_a_fuser_takes():

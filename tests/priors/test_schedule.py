@@ -95,6 +95,14 @@ def test_unknown_schedule_suggests_the_nearest():
         alphas_bar("cosin")
 
 
+def test_a_schedule_that_is_too_short_is_named():
+    with pytest.raises(DdfmError, match="schedule linear needs T of at least 20, not 19"):
+        alphas_bar("linear", 19)
+    with pytest.raises(DdfmError, match="schedule cosine needs T of at least 1, not 0"):
+        alphas_bar("cosine", 0)
+    assert len(alphas_bar("linear", 20)) == 20 and len(alphas_bar("cosine", 1)) == 1
+
+
 @pytest.mark.parametrize("betas", [[], [0.1, 0.0], [0.1, 1.2], [[0.1]], [float("nan")]])
 def test_invalid_betas_are_refused(betas):
     with pytest.raises(DdfmError, match="betas"):
