@@ -20,7 +20,7 @@ from ddfm.imaging.color import (
     rgb_to_ycbcr,
     ycbcr_to_rgb,
 )
-from ddfm.imaging.metadata import NOTHING
+from ddfm.imaging.metadata import MOVED_OFF, NOTHING
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import as_tensor
 from ddfm.numerics.bands import bands
@@ -109,7 +109,8 @@ def with_metadata(
     Args:
         color: as for `in_color`.
         metadata_from: which source they are from: "a", "b", "none" or "auto", the source that gives
-            the colour, or the second if all are grey.
+            the colour, or the second if all are grey; with "auto", coordinates are from another
+            one if that has none.
         strip: whether to leave out all metadata, including the colour profile.
     """
     if strip:
@@ -119,8 +120,16 @@ def with_metadata(
     source = _whose(pictures, color, metadata_from)
     if source is None:
         return fused, ()
-    words = tuple(f"{source.name}: {word}" for word in source.metadata.lost)
-    return replace(fused, metadata=replace(source.metadata, source=source.name)), words
+    metadata, words = replace(source.metadata, source=source.name), []
+    if metadata_from == "auto" and metadata.place is None:
+        # By now all are on one grid, so the position of each is true of the result.
+        placed = next((p for p in pictures if p.metadata.place), None)
+        if placed is not None:
+            metadata = metadata.placed_like(placed.metadata, placed.name)
+        others = [p for p in pictures if p is not source and placed is None]
+        words = [f"{p.name}: {MOVED_OFF}" for p in others if MOVED_OFF in p.metadata.lost]
+    lost = [f"{source.name}: {word}" for word in source.metadata.lost]
+    return replace(fused, metadata=metadata), (*lost, *words)
 
 
 def _whose(pictures: Sequence[Picture], color: str, metadata_from: str) -> Picture | None:

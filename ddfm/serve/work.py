@@ -15,7 +15,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from ddfm.config import FusionConfig
-from ddfm.errors import DdfmWarning, InputError, is_out_of_memory, printable
+from ddfm.errors import DdfmWarning, InputError, KeptWarning, is_out_of_memory, printable
 from ddfm.fuser import Fuser
 from ddfm.imaging.opening import Opening
 from ddfm.priors.prior import Prior
@@ -90,6 +90,7 @@ class Work:
         with enough_memory(), warnings.catch_warnings(record=True) as noted:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", DdfmWarning)
+            warnings.simplefilter("ignore", KeptWarning)  # of which the answer may hold less
             pictures = Opening().pictures(sources)
             fuser = Fuser(
                 self.prior,

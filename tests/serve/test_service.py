@@ -23,6 +23,7 @@ from ddfm.result import Fusion
 from ddfm.serve.app import make_app
 from ddfm.serve.limits import Limits
 from ddfm.serve.work import Service
+from image_files import geotiff
 from serve_load import malformed
 
 OPTIONS = {"likelihood": "paper", "steps": 2}
@@ -77,6 +78,16 @@ def test_formats_can_be_chosen(client, format):
     answer = client.post("/fuse", files=pair(), data=data)
     with Image.open(io.BytesIO(answer.content)) as image:
         assert image.size == (24, 20)
+
+
+def test_coordinates_are_kept_by_formats_that_hold_them(client, tmp_path):
+    levels = np.random.default_rng(3).integers(9, 250, (20, 24), np.uint8)
+    files = [png(1), ("sources", ("b.tif", geotiff(tmp_path / "b.tif", levels).read_bytes()))]
+    for form, words in (("png", "image.png: a .png file cannot hold"), ("tif", "kept from b.tif")):
+        data = {"options": json.dumps(OPTIONS), "format": form}
+        answer = client.post("/fuse", files=files, data=data)
+        (warned,) = json.loads(answer.headers["DDFM-Warnings"])
+        assert warned.startswith(words) and "coordinates" in warned
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,11 @@ __all__ = [
 ORIENTATION, XMP = 274, 700  # tags
 _WIDTH, _HEIGHT, _IPTC, _SUBFILE = 256, 257, 33723, 254
 _SUBFILES, _DNG = 330, 50706  # the tags of further images within a page, and of DNG's version
+_RPC = 50844
+_NO_RPC = (
+    "its rational polynomials (RPC) are left out; orthorectify it first: gdalwarp -rpc IN.tif "
+    "OUT.tif"
+)
 _OF_RAW = {_SUBFILE, _SUBFILES, _DNG}
 REDUCED, MASK = 1, 4  # bits of the tag _SUBFILE
 _MOST_PAGES = 100_000  # a longer chain is not from a real file, and takes minutes to follow
@@ -100,11 +106,11 @@ def page_tags(path: Path, page: int, wanted: Iterable[int]) -> Directory:
 
 
 def page_metadata(path: Path, page: int) -> Metadata:
-    """The metadata of an existing page."""
+    """The metadata of an existing page; positions by rational polynomials are not taken over."""
     with BoundedFile(path) as file:
         read = partial(bytes_at, file)
         offset, order, big = _page(file, page)
-        wanted = GEO_TAGS | {_WIDTH, _HEIGHT, ORIENTATION, XMP, _IPTC}
+        wanted = GEO_TAGS | {_WIDTH, _HEIGHT, ORIENTATION, XMP, _IPTC, _RPC}
         tags = directory_in(read, offset, order, wanted, big=big)
         height, width, orientation = (
             int(next(iter(tags[tag].numbers), 1)) if tag in tags else 1
@@ -116,11 +122,12 @@ def page_metadata(path: Path, page: int) -> Metadata:
             return found and found.on_grid(turned((height, width), orientation))
 
         packet, iptc = (tags[tag].data if tag in tags else None for tag in (XMP, _IPTC))
-        return gathered(
+        found = gathered(
             lambda: read_exif(read, offset, order, orientation, big=big),
             lambda: kept(packet, iptc) if packet or iptc else None,
             geo,
         )
+        return replace(found, lost=(*found.lost, _NO_RPC)) if _RPC in tags else found
 
 
 def _page(file: BinaryIO, page: int) -> tuple[int, Order, bool]:

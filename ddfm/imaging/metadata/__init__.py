@@ -17,9 +17,14 @@ from ddfm.imaging.metadata import xmp as packets
 from ddfm.imaging.metadata.exif import Exif
 from ddfm.imaging.metadata.geo import Geo
 
-__all__ = ["NOTHING", "Metadata", "gathered", "note_of_kept"]
+__all__ = ["MOVED_OFF", "NOTHING", "Metadata", "gathered", "note_of_kept"]
 
 T = TypeVar("T")
+
+MOVED_OFF = (
+    "its coordinates are left out, since it was moved onto a grid that has none; align_to "
+    "(--align-to) chooses the grid"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,7 @@ class Metadata:
         geo: the geographic position.
         lost: a line for each part that is not taken over, with the reason.
         source: the name of the source, in the metadata of a result.
+        placed_by: the name of the picture that the position is from, if it is another one.
     """
 
     exif: Exif = field(default_factory=Exif)
@@ -39,6 +45,7 @@ class Metadata:
     geo: Geo | None = None
     lost: tuple[str, ...] = ()
     source: str = ""
+    placed_by: str = ""
 
     @property
     def place(self) -> Geo | None:
@@ -52,6 +59,14 @@ class Metadata:
         names += ["coordinates"] if self.place else []
         return tuple(dict.fromkeys(names))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each picture that such entries are from, in the metadata of a result."""
+        place = ["coordinates"] if self.place and self.placed_by not in ("", self.source) else []
+        own = [name for name in self.personal if name not in place]
+        found = ((own, self.source), (place, self.placed_by))
+        return tuple(note_of_kept(names, source) for names, source in found if names)
+
     def cropped(self, top: int, left: int) -> Metadata:
         """The metadata of the part of the picture that begins at row `top`, column `left`."""
         return self if self.geo is None else replace(self, geo=self.geo.cropped(top, left))
@@ -61,11 +76,24 @@ class Metadata:
         geo = None if self.geo is None else self.geo.resized(of, to)
         return replace(self, exif=self.exif.resampled(), geo=geo)
 
-    def laid_on(self, other: Metadata) -> Metadata:
-        """The metadata of the picture when it is resampled onto the grid of another one."""
-        word = "its coordinates are left out, since it was moved onto a grid that has none"
-        lost = (word,) if self.place and not other.geo else ()
-        return replace(self, exif=self.exif.resampled(), geo=other.geo, lost=self.lost + lost)
+    def laid_on(self, other: Metadata, name: str) -> Metadata:
+        """The metadata of the picture when it is resampled onto the grid of another one.
+
+        Args:
+            name: the name of the other one.
+        """
+        lost = (MOVED_OFF,) if self.place and not other.place else ()
+        whole = replace(self, exif=self.exif.resampled(), lost=self.lost + lost)
+        return replace(whole, geo=other.geo, placed_by=other.placed_by or name)
+
+    def placed_like(self, other: Metadata, name: str) -> Metadata:
+        """The metadata with the position of another picture on the same grid.
+
+        The no-data value stays, since it marks pixels of its own picture.
+        """
+        nodata = self.geo.nodata if self.geo else None
+        geo = other.place and replace(other.place, nodata=nodata)
+        return replace(self, geo=geo, placed_by=other.placed_by or name)
 
 
 NOTHING = Metadata()
