@@ -20,7 +20,7 @@ from ddfm.imaging.color import (
     rgb_to_ycbcr,
     ycbcr_to_rgb,
 )
-from ddfm.imaging.metadata import MOVED_OFF, NOTHING
+from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import as_tensor
 from ddfm.numerics.bands import bands
@@ -120,16 +120,17 @@ def with_metadata(
     source = _whose(pictures, color, metadata_from)
     if source is None:
         return fused, ()
-    metadata, words = replace(source.metadata, source=source.name), []
+    metadata, asked = replace(source.metadata, source=source.name), [source]
     if metadata_from == "auto" and metadata.place is None:
         # By now all are on one grid, so the position of each is true of the result.
         placed = next((p for p in pictures if p.metadata.place), None)
         if placed is not None:
             metadata = metadata.placed_like(placed.metadata, placed.name)
-        others = [p for p in pictures if p is not source and placed is None]
-        words = [f"{p.name}: {MOVED_OFF}" for p in others if MOVED_OFF in p.metadata.lost]
-    lost = [f"{source.name}: {word}" for word in source.metadata.lost]
-    return replace(fused, metadata=metadata), (*lost, *words)
+        asked = list(pictures)
+    words = [f"{source.name}: {word}" for word in source.metadata.lost]
+    if metadata.place is None:
+        words += [f"{p.name}: {word}" for p in asked for word in p.metadata.unplaced]
+    return replace(fused, metadata=metadata), tuple(words)
 
 
 def _whose(pictures: Sequence[Picture], color: str, metadata_from: str) -> Picture | None:

@@ -53,6 +53,10 @@ SUFFIXES = frozenset(
     ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy .fff".split()
 )
 
+_MASK_BESIDE = (
+    "{}: {} beside it is not read; gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES IN.tif "
+    "OUT.tif writes it into the file"
+)
 _FIRST = (
     "{} holds {} pictures, and the first is used; page (--page, ddfm.read_image) selects another, "
     "counted from 0"
@@ -187,6 +191,8 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
     picture = read_page(path, page, name)
     if picture is None:
         picture = _decoded_tiff(path, page, name)
+    if (beside := path.with_name(path.name + ".msk")).is_file():
+        warnings.warn(_MASK_BESIDE.format(name, beside.name), DdfmWarning, stacklevel=5)
     mask = page_mask(path, page, name)
     if mask is not None and picture.mask is not None:
         mask = mask & picture.mask

@@ -74,6 +74,13 @@ def test_a_mask_page_marks_the_valid_pixels(tmp_path, compress):
     assert whole.mask is None and whole.valid.shape == SEEN.shape and whole.valid.all()
 
 
+def test_a_mask_in_a_file_of_its_own_is_not_read_with_a_warning(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", SEEN)
+    tifffile.imwrite(tmp_path / "a.tif.msk", ~GAP)
+    with pytest.warns(DdfmWarning, match=r"a\.tif: a\.tif\.msk beside it is not read; gdal_tran"):
+        assert ddfm.read_image(tmp_path / "a.tif").mask is None
+
+
 def test_orthophotos_in_jpeg_have_gdals_mask(tmp_path):
     rasterio = pytest.importorskip("rasterio")
     profile = {"driver": "GTiff", "height": 24, "width": 30, "count": 3, "dtype": "uint8"}

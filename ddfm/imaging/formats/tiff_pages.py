@@ -46,6 +46,7 @@ _NO_RPC = (
     "its rational polynomials (RPC) are left out; orthorectify it first: gdalwarp -rpc IN.tif "
     "OUT.tif"
 )
+_NO_WORLD = "its world file {} is not read; gdal_translate IN.tif OUT.tif writes it into the file"
 _OF_RAW = {_SUBFILE, _SUBFILES, _DNG}
 REDUCED, MASK = 1, 4  # bits of the tag _SUBFILE
 _MOST_PAGES = 100_000  # a longer chain is not from a real file, and takes minutes to follow
@@ -106,7 +107,7 @@ def page_tags(path: Path, page: int, wanted: Iterable[int]) -> Directory:
 
 
 def page_metadata(path: Path, page: int) -> Metadata:
-    """The metadata of an existing page; positions by rational polynomials are not taken over."""
+    """The metadata of an existing page."""
     with BoundedFile(path) as file:
         read = partial(bytes_at, file)
         offset, order, big = _page(file, page)
@@ -127,7 +128,15 @@ def page_metadata(path: Path, page: int) -> Metadata:
             lambda: kept(packet, iptc) if packet or iptc else None,
             geo,
         )
-        return replace(found, lost=(*found.lost, _NO_RPC)) if _RPC in tags else found
+        unplaced = [_NO_RPC] if _RPC in tags else []
+        unplaced += [_NO_WORLD.format(world.name) for world in _world_files(path)]
+        return replace(found, unplaced=tuple(unplaced))
+
+
+def _world_files(path: Path) -> list[Path]:
+    """The file beside a TIFF that gives its position in six lines of text, if there is one."""
+    beside = (path.with_suffix(suffix) for suffix in (".tfw", ".TFW"))
+    return [file for file in beside if file.is_file()][:1]
 
 
 def _page(file: BinaryIO, page: int) -> tuple[int, Order, bool]:

@@ -17,14 +17,9 @@ from ddfm.imaging.metadata import xmp as packets
 from ddfm.imaging.metadata.exif import Exif
 from ddfm.imaging.metadata.geo import Geo
 
-__all__ = ["MOVED_OFF", "NOTHING", "Metadata", "gathered", "note_of_kept"]
+__all__ = ["NOTHING", "Metadata", "gathered", "note_of_kept"]
 
 T = TypeVar("T")
-
-MOVED_OFF = (
-    "its coordinates are left out, since it was moved onto a grid that has none; align_to "
-    "(--align-to) chooses the grid"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +31,7 @@ class Metadata:
         xmp: a packet with the properties that are taken over.
         geo: the geographic position.
         lost: a line for each part that is not taken over, with the reason.
+        unplaced: the same for positions, which matter only if nothing else gives one.
         source: the name of the source, in the metadata of a result.
         placed_by: the name of the picture that the position is from, if it is another one.
     """
@@ -44,6 +40,7 @@ class Metadata:
     xmp: bytes | None = None
     geo: Geo | None = None
     lost: tuple[str, ...] = ()
+    unplaced: tuple[str, ...] = ()
     source: str = ""
     placed_by: str = ""
 
@@ -82,8 +79,12 @@ class Metadata:
         Args:
             name: the name of the other one.
         """
-        lost = (MOVED_OFF,) if self.place and not other.place else ()
-        whole = replace(self, exif=self.exif.resampled(), lost=self.lost + lost)
+        word = (
+            "its coordinates are left out, since it was moved onto a grid that has none; align_to "
+            "(--align-to) chooses the grid"
+        )
+        unplaced = self.unplaced + ((word,) if self.place and not other.place else ())
+        whole = replace(self, exif=self.exif.resampled(), unplaced=unplaced)
         return replace(whole, geo=other.geo, placed_by=other.placed_by or name)
 
     def placed_like(self, other: Metadata, name: str) -> Metadata:

@@ -333,6 +333,21 @@ def test_rational_polynomials_are_left_out_with_a_warning(tmp_path, fuser):
         fuser(noise(), source)
 
 
+def test_a_world_file_is_not_read_with_a_warning_if_nothing_else_gives_a_place(tmp_path, fuser):
+    """Also if it belongs to the source that does not give the other metadata."""
+    a, b = tmp_path / "a.tif", geotiff(tmp_path / "b.tif", noise())
+    tifffile.imwrite(a, noise(), photometric="minisblack", metadata=None)
+    for path in (a, b):
+        path.with_suffix(".tfw").write_text("10\n0\n0\n-10\n400005\n5299995\n")
+    with pytest.warns(DdfmWarning) as noted:
+        fuser(a, colors())
+    words = f"{a}: its world file a.tfw is not read; gdal_translate IN.tif OUT.tif writes it into "
+    assert [str(one.message) for one in noted] == [words + "the file"]
+    with pytest.warns(KeptWarning) as noted:
+        fuser(a, b)
+    assert len(noted) == 1
+
+
 def test_a_picture_moved_onto_a_map_gets_its_coordinates(tmp_path, fuser):
     a, b = geotiff(tmp_path / "a.tif", noise()), tmp_path / "b.tif"
     geotiff(b, noise())
