@@ -264,6 +264,50 @@ def test_clients_that_hang_up_are_counted_apart(prior):
     assert [name for name in now if "count" in name] == ['ddfm_request_seconds_count{status="499"}']
 
 
+def test_requests_of_clients_that_hang_up_are_ended_and_leave_the_queue(prior, monkeypatch):
+    """The first while it is fused, after the step that it is at, the second while it waits."""
+    waiting, asked, may_go = held(prior)
+    evaluated, kept = [], type(waiting).__call__
+    monkeypatch.setattr(
+        type(waiting), "__call__", lambda self, x, t: (evaluated.append(t), kept(self, x, t))[1]
+    )
+    app = make_app(Service(device="cpu", limits=Limits(queue=2)), waiting)
+    client = TestClient(app)
+    data = {"options": json.dumps(OPTIONS | {"steps": 9})}
+    request = client.build_request("POST", "/fuse", files=pair(), data=data)
+    kind = [(b"content-type", request.headers["content-type"].encode())]
+    scope = {"type": "http", "method": "POST", "path": "/fuse", "query_string": b""}
+
+    async def abandoned(left):
+        heard = iter([{"type": "http.request", "body": request.read()}])
+
+        async def receive():
+            if (message := next(heard, None)) is None:
+                await left.wait()
+            return message or {"type": "http.disconnect"}
+
+        async def send(_):
+            raise AssertionError("nobody listens")
+
+        await app(scope | {"headers": list(kind)}, receive, send)
+
+    async def both():
+        left = asyncio.Event()
+        tasks = [asyncio.ensure_future(abandoned(left)) for _ in range(2)]
+        while not asked.is_set() or measured(client)["ddfm_requests_taken"] < 2:
+            await asyncio.sleep(0.01)
+        left.set()
+        await asyncio.wait_for(asyncio.gather(*tasks), 60)  # while the first is held
+
+    asyncio.run(both())
+    now = measured(client)
+    assert now['ddfm_request_seconds_count{status="499"}'] == 2
+    assert now["ddfm_requests_taken"] == 0 and len(evaluated) == 1
+    may_go.set()
+    assert fuse(client, pair()).status_code == 200
+    assert len(evaluated) == 1 + OPTIONS["steps"]
+
+
 def test_it_answers_while_a_picture_is_encoded(client, monkeypatch):
     encodes, may_go, kept = threading.Event(), threading.Event(), Fusion.save
 
