@@ -316,6 +316,14 @@ def test_coordinates_are_from_another_picture_if_the_one_in_colour_has_none(tmp_
         assert fuser.with_config(metadata_from=choice)(thermal, colors()).kept == ()
 
 
+def test_the_numbers_of_pixels_are_no_coordinates(tmp_path, fuser):
+    """As rasterio writes them for a picture without a coordinate system."""
+    tag = (34264, 12, 16, (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), True)
+    tifffile.imwrite(tmp_path / "b.tif", colors(), photometric="rgb", extratags=[tag])
+    fusion = quietly(fuser, geotiff(tmp_path / "a.tif", noise()), tmp_path / "b.tif")
+    assert fusion.picture.metadata.place.code == 32633
+
+
 def test_coordinates_of_a_picture_moved_off_its_grid_are_warned_of(tmp_path, fuser):
     thermal = geotiff(tmp_path / "a.tif", noise())
     shift = np.array([[1, 0, 5], [0, 1, 3], [0, 0, 1.0]])
