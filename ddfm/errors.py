@@ -24,6 +24,7 @@ __all__ = [
     "DownloadError",
     "HostError",
     "InputError",
+    "KeptWarning",
     "MissingExtra",
     "StorageError",
     "cannot_listen",
@@ -67,6 +68,10 @@ class DownloadError(HostError, OSError):
 
 class DdfmWarning(UserWarning):
     """A warning about the input, of one line: the result may not be what the user expects."""
+
+
+class KeptWarning(DdfmWarning):
+    """Names what the result has taken over that may identify a person or a place."""
 
 
 class MissingExtra(HostError, ImportError):

@@ -27,7 +27,7 @@ from ddfm.arguments import by_annotation, check_known
 from ddfm.config import FusionConfig, ResolvedConfig
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import DMFuse
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import DdfmWarning, InputError, KeptWarning
 from ddfm.fusing.checks import (
     check_attribution,
     check_early,
@@ -38,7 +38,6 @@ from ddfm.fusing.checks import (
 from ddfm.fusing.ready import made_ready, task_of
 from ddfm.fusing.results import results
 from ddfm.fusing.run import Model, Run, run
-from ddfm.imaging.metadata import note_of_kept
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
@@ -248,11 +247,10 @@ class Fuser:
             warnings.warn(warning, DdfmWarning, stacklevel=2)
         task = task_of(group.pictures, self.config)
         (fusion,) = self._fuse([group], task, watch, first_guess, samples, attribution)
-        of_result = fusion.warnings[len(group.warnings) :]
-        if fusion.kept:
-            of_result += (note_of_kept(fusion.kept, fusion.picture.metadata.source),)
-        for warning in of_result:
+        for warning in fusion.warnings[len(group.warnings) :]:
             warnings.warn(warning, DdfmWarning, stacklevel=2)
+        for note in fusion.picture.metadata.notes:
+            warnings.warn(note, KeptWarning, stacklevel=2)
         return fusion
 
     def registered(self, sources: Sequence[Any]) -> Registered:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from ddfm.errors import DdfmError
@@ -22,6 +23,8 @@ from ddfm.imaging.writing import write_image
 from places import DATA
 
 FILES = DATA / "files"
+KEYS = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633)  # UTM zone 33 N
+LEFT, TOP, STEP = 400_000.0, 5_300_000.0, 10.0
 
 
 def pattern(dtype, channels: int, height: int = 11, width: int = 9) -> np.ndarray:
@@ -48,6 +51,30 @@ def noise(path: Path, seed: int = 0, size: tuple[int, ...] = (12, 10)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     levels = np.random.default_rng(seed).integers(0, 256, size, np.uint8)
     Image.fromarray(levels).save(path, "PNG")
+    return path
+
+
+def geotiff(
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    raster: int = 1,
+    nodata: str = "",
+    turn: int = 1,
+    more: Sequence[tuple] = (),
+) -> Path:
+    """A TIFF with coordinates; `more` are further tags, as tifffile takes them."""
+    keys = (*KEYS[:11], raster, *KEYS[12:])
+    extra = [
+        (33550, 12, 3, (STEP, STEP, 0.0), True),
+        (33922, 12, 6, (0.0, 0.0, 0.0, LEFT, TOP, 0.0), True),
+        (34735, 3, len(keys), keys, True),
+        (274, 3, 1, turn, True),
+    ]
+    extra += [(42113, 2, 0, nodata, True)] if nodata else []
+    extra += more
+    kind = "minisblack" if pixels.ndim == 2 else "rgb"
+    tifffile.imwrite(path, pixels, photometric=kind, extratags=extra, metadata=None)
     return path
 
 

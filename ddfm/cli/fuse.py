@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_sources, say_equal, say_levels, say_results
 from ddfm.cli.writing import DashOrPath, OutputPath, say, say_done
+from ddfm.errors import KeptWarning
 from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
@@ -212,6 +214,7 @@ def _fuse_scene(request: _Request) -> None:
     pictures, is_preview = _read(request, opening)
     _check_size(request, pictures, is_preview)
     fusion = replace(_fused(request, pictures, beside), opening=opening.plain())
+    _warn_of_kept(request, fusion)
     _write(request, fusion, pictures, beside)
     if not request.quiet:
         say_alignment(fusion, pictures)
@@ -277,12 +280,22 @@ def _size_of_result(pictures: Sequence[Picture], config: FusionConfig) -> tuple[
 
 def _fused(request: _Request, pictures: Sequence[Picture], beside: Beside) -> Fusion:
     from ddfm.fuser import Fuser  # imports torch, so only after all checks
-    from ddfm.imaging.writing import keeps_metadata
 
-    settings = request.settings
-    if request.output != DASH and not keeps_metadata(request.output):
-        settings = settings | {"metadata_from": "none"}  # else a warning says what is kept
-    return Fuser(**settings)(*pictures, progress=request.progress, **beside.asked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KeptWarning)  # of which the output may hold less
+        fuser = Fuser(**request.settings)
+        return fuser(*pictures, progress=request.progress, **beside.asked)
+
+
+def _warn_of_kept(request: _Request, fusion: Fusion) -> None:
+    """Names what may identify a person or a place, as far as the format of the output holds it."""
+    from ddfm.imaging.writing import held_by, output_suffix
+
+    output = request.output
+    if output == DASH:
+        output = Path(f"image{output_suffix(request.folders.format or 'png')}")
+    for note in held_by(output, fusion.picture)[0].metadata.notes:
+        warnings.warn(note, KeptWarning, stacklevel=2)
 
 
 def _write(request: _Request, fusion: Fusion, pictures: Sequence[Picture], beside: Beside) -> None:

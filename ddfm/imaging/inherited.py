@@ -133,7 +133,8 @@ def with_metadata(
     Args:
         color: as for `in_color`.
         metadata_from: which source they are from: "a", "b", "none" or "auto", the source that gives
-            the colour, or the second if all are grey.
+            the colour, or the second if all are grey; with "auto", coordinates are from another
+            one if that has none.
         strip: whether to leave out all metadata, including the colour profile.
     """
     if strip:
@@ -142,8 +143,17 @@ def with_metadata(
     source = _whose(pictures, color, metadata_from)
     if source is None:
         return fused, ()
-    words = tuple(f"{source.name}: {word}" for word in source.metadata.lost)
-    return replace(fused, metadata=replace(source.metadata, source=source.name)), words
+    metadata, asked = replace(source.metadata, source=source.name), [source]
+    if metadata_from == "auto" and metadata.place is None:
+        # By now all are on one grid, so the position of each is true of the result.
+        placed = next((p for p in pictures if p.metadata.place), None)
+        if placed is not None:
+            metadata = metadata.placed_like(placed.metadata, placed.name)
+        asked = list(pictures)
+    words = [f"{source.name}: {word}" for word in source.metadata.lost]
+    if metadata.place is None:
+        words += [f"{p.name}: {word}" for p in asked for word in p.metadata.unplaced]
+    return replace(fused, metadata=metadata), tuple(words)
 
 
 def _whose(pictures: Sequence[Picture], color: str, metadata_from: str) -> Picture | None:

@@ -22,6 +22,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,8 +30,10 @@ from ddfm.errors import InputError, StorageError, disk_explained
 from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import advice_for, is_dicom
+from ddfm.storage.manifest import has_manifest
 
 __all__ = [
+    "SUBFOLDER",
     "WORDS",
     "Pair",
     "Pairing",
@@ -56,6 +59,7 @@ _AT_END = re.compile(rf"(.+?)[_\-. ]+(?:{_WORD})", re.IGNORECASE | re.DOTALL)
 _AT_BEGIN = re.compile(rf"(?:{_WORD})[_\-. ]+(.+)", re.IGNORECASE | re.DOTALL)
 _OF_DJI = re.compile(r"(DJI_.+)_[TVWZ]", re.IGNORECASE | re.DOTALL)  # thermal, visible, wide, zoom
 
+SUBFOLDER = "a folder; give it by itself"  # why it is left out
 SHOWN = 3  # how many files that have something in common are listed by name
 
 Key = Callable[[Path], "str | None"]
@@ -83,7 +87,7 @@ class Pairing:
         pairs: sorted by name.
         ambiguous: by name, the files that share it, where a folder has several of them.
         unpaired: files without a partner.
-        others: files that cannot be read as images, and why not.
+        others: files that cannot be read as images, and why not; also folders that hold images.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -101,8 +105,11 @@ class Pairing:
         counts = [counted(len(self.ambiguous), "ambiguous name")] if self.ambiguous else []
         if self.unpaired:
             counts.append(counted(len(self.unpaired), "file") + " without a partner")
+        folders = sum(why == SUBFOLDER for why in self.others.values())
+        left = {"file": len(self.others) - folders, "folder": folders}
         if self.others:
-            counts.append(counted(len(self.others), "file") + " left out")
+            words = [counted(number, what) for what, number in left.items() if number]
+            counts.append(" and ".join(words) + " left out")
         return counts
 
     def leftovers(self) -> list[str]:
@@ -196,9 +203,13 @@ def image_files(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def other_files(folder: str | os.PathLike[str]) -> dict[Path, str]:
-    """The files of a folder that are not images by their suffix, and what each is instead."""
+    """The files of a folder that are not images by their suffix, and what each is instead.
+
+    Folders in it that hold images are among them, except results of ddfm.
+    """
     found = (path for path in _files(Path(folder)) if not is_image(path))
-    return {path: advice_for(path.name) or _no_image(path) for path in found}
+    others = {path: advice_for(path.name) or _no_image(path) for path in found}
+    return others | dict.fromkeys(_folders_of_images(Path(folder)), SUBFOLDER)
 
 
 def _no_image(path: Path) -> str:
@@ -217,6 +228,16 @@ def _files(folder: Path) -> list[Path]:
             raise StorageError(f"there is no folder {folder}")
         names = (path for path in folder.iterdir() if not path.name.startswith("."))
         return sorted(path for path in names if path.is_file() or not path.exists())
+
+
+def _folders_of_images(folder: Path) -> list[Path]:
+    """The folders directly in a folder that hold images themselves and no manifest of ddfm."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        with suppress(OSError):  # of a folder that may not be read
+            if path.is_dir() and not path.name.startswith(".") and not has_manifest(path):
+                found += [path] if any(map(is_image, _files(path))) else []
+    return found
 
 
 def _match(

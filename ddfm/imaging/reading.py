@@ -22,14 +22,14 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import DdfmError, DdfmWarning, InputError
 from ddfm.imaging.formats.boxes import boxed_metadata, boxed_orientation, boxed_profile, is_boxed
 from ddfm.imaging.formats.flir import PERCENTILES, Celsius
 from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.formats.tables import TABLES, read_table
-from ddfm.imaging.formats.tiff import page_mask, read_page
+from ddfm.imaging.formats.tiff import page_mask, page_nodata, read_page, unread_compression
 from ddfm.imaging.formats.tiff_pages import (
     is_raw,
     is_tiff,
@@ -53,6 +53,10 @@ SUFFIXES = frozenset(
     ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy .fff".split()
 )
 
+_MASK_BESIDE = (
+    "{}: {} beside it is not read; gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES IN.tif "
+    "OUT.tif writes it into the file"
+)
 _FIRST = (
     "{} holds {} pictures, and the first is used; page (--page, ddfm.read_image) selects another, "
     "counted from 0"
@@ -191,14 +195,9 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
     _check_page(page, max(page_count(path), 1), name)
     picture = read_page(path, page, name)
     if picture is None:
-        silence_libtiff()
-        try:
-            picture = from_pil_file(lambda: _open(path, page, name), name)
-        except UnidentifiedImageError:
-            raise InputError(
-                f"{name} is damaged, or a TIFF of a rare kind; save it again with 8 or 16 bits, "
-                "uncompressed"
-            ) from None
+        picture = _decoded_tiff(path, page, name)
+    if (beside := path.with_name(path.name + ".msk")).is_file():
+        warnings.warn(_MASK_BESIDE.format(name, beside.name), DdfmWarning, stacklevel=5)
     mask = page_mask(path, page, name)
     if mask is not None and picture.mask is not None:
         mask = mask & picture.mask
@@ -206,6 +205,28 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
         raise no_valid_pixel(name)
     mask = picture.mask if mask is None or mask.all() else mask
     return replace(picture, mask=mask, metadata=page_metadata(path, page))
+
+
+def _decoded_tiff(path: Path, page: int, name: str) -> Picture:
+    """A page that Pillow decodes."""
+    nodata = page_nodata(path, page, name)
+    silence_libtiff()
+    try:
+        return from_pil_file(lambda: _open(path, page, name), name, nodata)
+    except DdfmError:
+        raise
+    except Exception as error:
+        if method := unread_compression(path, page):
+            raise InputError(
+                f"{name}: its compression ({method}) cannot be read; convert it first: "
+                "gdal_translate -co COMPRESS=DEFLATE IN.tif OUT.tif"
+            ) from None
+        if not isinstance(error, UnidentifiedImageError):
+            raise
+        raise InputError(
+            f"{name} is damaged, or a TIFF of a rare kind; save it again with 8 or 16 bits, "
+            "uncompressed"
+        ) from None
 
 
 def _check_page(page: int, pages: int, name: str) -> None:

@@ -42,7 +42,6 @@ __all__ = [
     "check_output",
     "held_by",
     "image_bytes",
-    "keeps_metadata",
     "output_suffix",
     "write_drawing",
     "write_image",
@@ -59,13 +58,14 @@ class _Format:
     alpha: bool = True
     icc: bool = True
     metadata: bool = True
+    geo: bool = False
     side: int = 2**31 - 1  # the most pixels in a row or column
 
 
 _PNG = _Format("PNG", (np.uint8, np.uint16))
 _JPEG = _Format("JPEG", (np.uint8,), alpha=False, side=65500)
-_TIFF = _Format("TIFF", (np.uint8, np.uint16, np.float32))
-_JPEG2000 = _Format("JPEG2000", (np.uint8, np.uint16))
+_TIFF = _Format("TIFF", (np.uint8, np.uint16, np.float32), geo=True)
+_JPEG2000 = _Format("JPEG2000", (np.uint8, np.uint16), geo=True)
 _WRITABLE = {
     ".png": _PNG,
     ".jpg": _JPEG,
@@ -75,7 +75,7 @@ _WRITABLE = {
     ".webp": _Format("WEBP", (np.uint8,), side=16383),
     ".bmp": _Format("BMP", (np.uint8,), alpha=False, icc=False, metadata=False),
     ".jp2": _JPEG2000,
-    ".j2k": replace(_JPEG2000, icc=False, metadata=False),
+    ".j2k": replace(_JPEG2000, icc=False, metadata=False, geo=False),
 }
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -147,26 +147,33 @@ def image_bytes(
     return _encode(path, array, form.name, icc, like.metadata, record)
 
 
-def keeps_metadata(path: str | os.PathLike[str]) -> bool:
-    """Whether the format of this path has EXIF, XMP and the record."""
-    return _format_of(Path(path)).metadata
-
-
 def held_by(path: str | os.PathLike[str], picture: Picture) -> tuple[Picture, tuple[str, ...]]:
-    """The picture without what the format of this path cannot hold, and a warning for each part."""
-    form, alpha, words = _format_of(Path(path)), picture.alpha, []
-    if not (form.alpha or alpha is None or (alpha == 1).all()):
-        picture = replace(picture, alpha=None)
+    """The picture with as much as the format of this path holds.
+
+    There is a warning if transparency, a colour profile or coordinates are left out.
+    """
+    form, words = _format_of(Path(path)), []
+    if not form.alpha and picture.alpha is not None and (picture.alpha < 1).any():
         words.append(
             f"{path}: {form.name} has no transparency, so transparent pixels become opaque; PNG, "
             "TIFF and WebP keep them"
         )
+        picture = replace(picture, alpha=None)
+    suffix = Path(path).suffix.lower()
     if not form.icc and picture.is_color and not picture.is_srgb:
-        picture = replace(picture, icc=None)
         words.append(
-            f"{path}: this format has no colour profile, so the colours will be shown as sRGB; "
+            f"{path}: a {suffix} file has no colour profile, so the colours will be shown as sRGB; "
             "PNG, TIFF, JPEG and WebP keep it"
         )
+        picture = replace(picture, icc=None)
+    if not form.geo and picture.metadata.place is not None:
+        words.append(
+            f"{path}: a {suffix} file cannot hold coordinates, so they are left out; .tif and .jp2 "
+            "keep them"
+        )
+        picture = replace(picture, metadata=replace(picture.metadata, geo=None))
+    if not form.metadata:
+        picture = replace(picture, metadata=NOTHING)
     return picture, tuple(words)
 
 

@@ -11,6 +11,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.formats.segments import is_cut_off
 from ddfm.imaging.pairing import (
+    SUBFOLDER,
     Pair,
     Pairing,
     both_in_one,
@@ -70,6 +71,7 @@ def pairs_in_files(folder: str | os.PathLike[str]) -> Pairing:
         raise InputError(
             f"no file of {folder} has {what}; for other images, give two folders, or the same "
             "folder twice with a pattern such as '{}_T.JPG:{}_V.JPG' (DJI)"
+            + "".join(f"; {line}" for line in pairing.leftovers() if SUBFOLDER in line)
         )
     return pairing
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ddfm.config import TASKS
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.writing import check_output, held_by, keeps_metadata
+from ddfm.imaging.writing import check_output, held_by
 from ddfm.pipeline.beside import Beside
 from ddfm.pipeline.folder_maps import map_savers
 from ddfm.pipeline.runner import Item, Made, Work
@@ -61,7 +61,7 @@ class PairWork(Work):
             (bare, savers),
             {"settings": settings} | _found(fusion, settings),
             fusion.warnings + lost,
-            fusion.kept if keeps_metadata(item.given[1]) else (),
+            bare.kept,
             _corrected(fusion, settings),
         )
 

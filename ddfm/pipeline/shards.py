@@ -141,12 +141,18 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
 
 
 def _silent(out: Path, names: list[str]) -> list[Shard]:
-    """Which shards have not begun; none if manifests were merged before, as this hides it."""
+    """Which shards have not begun.
+
+    None if all of one split have, which is the whole work, whatever others were begun before; and
+    none if manifests were merged before, as this hides it.
+    """
     if NAME in names and (out / NAME).stat().st_size:
         return []
     there = defaultdict(set)
     for shard in filter(None, map(shard_of, names)):
         there[shard.count].add(shard)
+    if any(len(shards) == count for count, shards in there.items()):
+        return []
     return [
         shard
         for count, shards in sorted(there.items())

@@ -174,7 +174,7 @@ def _moved(picture: Picture, whole: Picture, transform: Transform, fixed: Pictur
     known = inside & moved.valid
     if not known.any():
         raise InputError(f"the transform moves {picture.name} outside of {fixed.name}")
-    along = picture.metadata.laid_on(fixed.metadata)
+    along = picture.metadata.laid_on(fixed.metadata, fixed.name)
     return replace(moved, metadata=along, mask=None if known.all() else known)
 
 

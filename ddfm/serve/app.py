@@ -185,7 +185,7 @@ def _answer(fusion: Fusion, warned: list[str], suffix: str, in_json: bool) -> Re
     """The response with a fused image, or with JSON that holds it."""
     buffer = io.BytesIO()
     picture, lost = held_by(f"image{suffix}", fusion.picture)
-    warned = [*warned, *lost]
+    warned = [*warned, *lost, *picture.metadata.notes]
     with enough_memory():
         replace(fusion, picture=picture).save(buffer, format=suffix)
     if not in_json:

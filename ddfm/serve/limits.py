@@ -19,7 +19,7 @@ from ddfm.serve.refusals import refusal
 __all__ = ["Admission", "Limits"]
 
 # The statuses under which requests without an answer are counted.
-GONE = 499  # the client hung up while it sent the request, as in the logs of nginx
+GONE = 499  # the client hung up before the answer, as in the logs of nginx
 FAILED = 500  # anything else
 
 
@@ -105,18 +105,43 @@ class Admission:
             self.measures.taken -= 1
 
     async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        """Answers within the limit, and ends the work if the client hangs up before the answer."""
+        begun, whole, gone = False, asyncio.Event(), asyncio.Event()
+
+        async def heard() -> Message:
+            if whole.is_set():  # the rest is for `hung_up`: a message reaches one reader only
+                await gone.wait()
+                return {"type": "http.disconnect"}
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body"):
+                whole.set()
+            return message
 
         async def noticed(message: Message) -> None:
             nonlocal begun
             begun = True
             await send(message)
 
+        async def hung_up() -> None:
+            await whole.wait()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            gone.set()
+            if not begun:
+                answering.cancel()
+
+        answering = asyncio.ensure_future(self.app(scope, heard, noticed))
+        listening = asyncio.ensure_future(hung_up())
         try:
-            await asyncio.wait_for(self.app(scope, receive, noticed), self.limits.seconds)
+            await asyncio.wait_for(answering, self.limits.seconds)
         except asyncio.TimeoutError:  # not yet the built-in one in Python 3.10
             if not begun:
                 await _answer(scope, 408, self.limits.too_slow())(scope, receive, send)
+        except asyncio.CancelledError:
+            if not gone.is_set():  # the server itself ends
+                raise
+        finally:
+            listening.cancel()
 
     def _bounded(self, receive: Receive) -> Receive:
         """Limits the length of the body, which may be longer than its header states."""

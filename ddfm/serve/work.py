@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
 from ddfm.config import FusionConfig
-from ddfm.errors import DdfmWarning, InputError, is_out_of_memory, printable
+from ddfm.errors import DdfmWarning, InputError, KeptWarning, is_out_of_memory, printable
 from ddfm.fuser import Fuser
 from ddfm.imaging.opening import Opening
 from ddfm.priors.prior import Prior
@@ -71,16 +72,24 @@ class Work:
     async def fused(
         self, sources: list[Named], options: dict[str, Any]
     ) -> tuple[Fusion, list[str]]:
-        """Fuses in the thread; returns the result and warnings. Fusions out of time end soon."""
-        end = time.monotonic() + self.service.limits.seconds
+        """Fuses in the thread; returns the result and warnings.
+
+        A fusion that is out of time, or whose client hung up, ends soon, or does not begin.
+        """
+        end, ended = time.monotonic() + self.service.limits.seconds, Event()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._fuse, sources, options, end)
+        try:
+            return await loop.run_in_executor(
+                self._thread, self._fuse, sources, options, end, ended
+            )
+        finally:
+            ended.set()
 
     def _fuse(
-        self, sources: list[Named], options: dict[str, Any], end: float
+        self, sources: list[Named], options: dict[str, Any], end: float, ended: Event
     ) -> tuple[Fusion, list[str]]:
         def in_time(_: object = None) -> None:
-            if time.monotonic() > end:
+            if ended.is_set() or time.monotonic() > end:
                 raise HTTPException(408, self.service.limits.too_slow())
 
         in_time()
@@ -90,6 +99,7 @@ class Work:
         with enough_memory(), warnings.catch_warnings(record=True) as noted:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", DdfmWarning)
+            warnings.simplefilter("ignore", KeptWarning)  # of which the answer may hold less
             pictures = Opening().pictures(sources)
             fuser = Fuser(
                 self.prior,

@@ -15,6 +15,7 @@ from PIL import Image
 import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.cli import main
+from image_files import folders_of_noise
 
 
 def test_version_and_help_work_in_every_spelling():
@@ -241,6 +242,24 @@ def test_a_preview_tells_only_what_is_true_of_the_files(tmp_path):
     Image.fromarray(np.eye(64, dtype=np.uint8)).save(other)
     run = ddfm_run("fuse", other, other, "-o", tmp_path / "g.png", *FAST, "--preview")
     assert "is a preview" not in run.stderr
+
+
+def test_folders_within_folders_are_named_if_they_hold_images(tmp_path):
+    folders = folders_of_noise(tmp_path, ["1", "2"])
+    day, _ = folders_of_noise(folders[0], ["3"], words=["day", ".hidden"])
+    (folders[0] / "notes").mkdir()
+    (folders[0] / "notes" / "a.txt").touch()
+    line = f"left out, a folder; give it by itself: {day}\n"
+    planned = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--dry-run")
+    assert planned.exit_code == 0 and "\n2 pairs, 1 folder left out\n" in planned.stdout
+    assert line in planned.stdout
+    for _ in range(2):  # the results, which lie in a source, are not named
+        done = ddfm_run("fuse", *folders, "-o", folders[1] / "out", *FAST)
+        assert done.exit_code == 0 and line in done.stderr and "1 folder left out in" in done.stderr
+    for path in (*folders[0].glob("*.png"), *folders[1].glob("*.png")):
+        path.unlink()
+    for sources in (folders, folders[:1]):
+        refused(ddfm_run("fuse", *sources, "-o", tmp_path / "out"), f"give it by itself: {day}")
 
 
 def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path):

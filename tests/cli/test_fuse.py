@@ -18,6 +18,7 @@ from PIL import Image
 import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.cli import main
+from image_files import geotiff
 
 
 def process(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
@@ -35,6 +36,30 @@ def pair(tmp_path) -> tuple[Path, Path]:
 
 
 # --- what works ---------------------------------------------------------------------------------
+
+
+def test_what_is_kept_is_what_the_format_holds(pair, tmp_path):
+    """Of a JPEG with a position in EXIF, PNG has the position; of a GeoTIFF it has no coordinates.
+
+    Standard output is a PNG, too, unless another format is given.
+    """
+    photo, place = tmp_path / "photo.jpg", tmp_path / "place.tif"
+    exif = Image.Exif()
+    exif.get_ifd(34853).update({1: "N", 2: (48.0, 8.0, 14.5)})
+    Image.open(pair[1]).save(photo, exif=exif)
+    geotiff(place, np.asarray(Image.open(pair[1])))
+    out, kept = tmp_path / "o.png", "; strip=True (--strip) leaves it out"
+    lacks = "cannot hold coordinates, so they are left out; .tif and .jp2 keep them"
+    for source, target, warned in (
+        (photo, out, f"kept from {photo}: GPS position{kept}"),
+        (place, out, f"{out}: a .png file {lacks}"),
+        (place, tmp_path / "o.bmp", f"{tmp_path / 'o.bmp'}: a .bmp file {lacks}"),
+        (place, "-", f"image.png: a .png file {lacks}"),
+        (place, tmp_path / "o.tif", f"kept from {place}: coordinates{kept}"),
+    ):
+        result = ddfm_run("fuse", pair[0], source, "-o", target, *FAST)
+        said = [line for line in result.stderr.splitlines() if "warning" in line]
+        assert said == [f"ddfm: warning: {warned}"]
 
 
 def test_fuse_writes_the_result_of_the_library(pair, out):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image, TiffImagePlugin
 
 import ddfm
 from ddfm.errors import DdfmError, DdfmWarning
@@ -73,6 +74,13 @@ def test_a_mask_page_marks_the_valid_pixels(tmp_path, compress):
     assert whole.mask is None and whole.valid.shape == SEEN.shape and whole.valid.all()
 
 
+def test_a_mask_in_a_file_of_its_own_is_not_read_with_a_warning(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", SEEN)
+    tifffile.imwrite(tmp_path / "a.tif.msk", ~GAP)
+    with pytest.warns(DdfmWarning, match=r"a\.tif: a\.tif\.msk beside it is not read; gdal_tran"):
+        assert ddfm.read_image(tmp_path / "a.tif").mask is None
+
+
 def test_orthophotos_in_jpeg_have_gdals_mask(tmp_path):
     rasterio = pytest.importorskip("rasterio")
     profile = {"driver": "GTiff", "height": 24, "width": 30, "count": 3, "dtype": "uint8"}
@@ -87,6 +95,54 @@ def test_orthophotos_in_jpeg_have_gdals_mask(tmp_path):
     thermal, visible = read_sources((SEEN, tmp_path / "a.tif"))
     assert np.array_equal(visible.mask, ~GAP) and visible.metadata.geo.is_placed
     assert np.abs(visible.pixels - thermal.pixels)[GAP].max() < 1e-6
+
+
+def with_nodata(path, image: Image.Image, value: str, turn: int = 1, **options):
+    """A TIFF by Pillow, which reads such files, too, with GDAL's tag for no data."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[42113], tags[42113], tags[274] = 2, value, turn
+    image.save(path, tiffinfo=tags, **options)
+    return path
+
+
+def test_the_nodata_value_of_jpeg_is_compared_with_its_levels(tmp_path):
+    flat = np.where(GAP, 0, 90).astype(np.uint8)  # of which a few levels by JPEG are others
+    for image in (Image.fromarray(flat), Image.fromarray(np.dstack([flat, flat // 2, flat]))):
+        path = with_nodata(tmp_path / "a.tif", image, "0", compression="jpeg", quality=95)
+        stored = np.asarray(Image.open(path)).reshape(*GAP.shape, -1)
+        picture = ddfm.read_image(path)
+        assert np.array_equal(picture.mask, (stored != 0).any(axis=2))
+        assert (picture.mask == ~GAP).mean() > 0.95
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+def test_the_nodata_value_of_a_palette_is_an_index(tmp_path, turn):
+    """Here it is 3; index 1 has the same colour, and index 0 a colour with this value."""
+    indices = np.where(GAP, 3, 0).astype(np.uint8)
+    indices[0, :4] = 1
+    image = Image.fromarray(indices).convert("P")
+    image.putpalette([3, 3, 3, 9, 60, 9, 0, 0, 0, 9, 60, 9])
+    path = with_nodata(tmp_path / "a.tif", image, "3", turn)
+    picture = ddfm.read_image(path)
+    upright = (lambda array: array) if turn == 1 else (lambda array: np.rot90(array, -1))
+    assert np.array_equal(picture.mask, upright(~GAP))
+    found = np.rint(255 * picture.pixels)
+    assert (found[upright(indices == 1)] == (9, 60, 9)).all()
+    assert (found[upright(indices == 0)] == 3).all()
+
+
+def test_a_nodata_value_of_single_bits_is_not_applied_with_a_warning(tmp_path):
+    path = with_nodata(tmp_path / "a.tif", Image.fromarray(GAP), "1", compression="group4")
+    with pytest.warns(DdfmWarning, match=r"a.tif: its no-data value \(1\) cannot be applied"):
+        assert ddfm.read_image(path).mask is None
+
+
+def test_where_white_is_zero_the_nodata_value_is_as_stored(tmp_path):
+    """As GDAL compares it, without turning black and white around."""
+    tag = (42113, "s", 0, "0", True)
+    stored = np.where(GAP, 0, np.maximum(SEEN, 1))
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite", extratags=[tag])
+    assert np.array_equal(ddfm.read_image(tmp_path / "a.tif").mask, ~GAP)
 
 
 def test_bands_that_are_no_colour_are_named(tmp_path):

@@ -310,6 +310,17 @@ def test_bilevel_palette_and_fax_tiff_are_read(tmp_path):
         assert np.array_equal(picture.pixels * 255 + np.zeros(3, "f4"), shown)
 
 
+@pytest.mark.parametrize(("number", "method"), [(50001, "WEBP"), (34887, "LERC")])
+def test_a_tiff_of_another_compression_is_not_called_damaged(tmp_path, number, method):
+    path = tmp_path / "a.tif"
+    Image.fromarray(pattern(np.uint8, 3)).save(path, compression="jpeg")
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags[259].overwrite(number, dtype=3)
+    words = rf"a\.tif: its compression \({method}\) cannot be read; .* gdal_translate -co COMPRESS"
+    with pytest.raises(DdfmError, match=words):
+        read_image(path)
+
+
 @pytest.mark.parametrize(
     "array, words",
     [

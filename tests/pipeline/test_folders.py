@@ -20,7 +20,7 @@ from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.failures import NAME as FAILED
 from ddfm.storage.manifest import NAME
-from image_files import folders_of_noise
+from image_files import folders_of_noise, geotiff
 
 
 @pytest.fixture(scope="module")
@@ -393,6 +393,19 @@ def test_transparency_that_the_format_lacks_is_warned_of_once(tmp_path, fuser, r
     summary = fuse_folders(*folders, tmp_path / "out", fuser, suffix="jpg")
     (line,) = (line for line in str(summary).splitlines() if "no transparency" in line)
     assert line.endswith("(likewise 001.jpg, 002.jpg)") and not list(recwarn)
+
+
+def test_coordinates_that_the_format_lacks_are_warned_of_once(tmp_path, fuser, recwarn):
+    folders = make_pairs(tmp_path, 3)
+    for path in list(folders[1].iterdir()):
+        geotiff(path.with_suffix(".tif"), np.asarray(Image.open(path)))
+        path.unlink()
+    summary = fuse_folders(*folders, tmp_path / "out", fuser, suffix="png")
+    (line,) = (line for line in str(summary).splitlines() if "cannot hold coordinates" in line)
+    assert line.endswith("(likewise 001.png, 002.png)") and not list(recwarn)
+    assert "kept" not in str(summary)
+    kept = str(fuse_folders(*folders, tmp_path / "out", fuser, suffix="tif"))
+    assert "coordinates (in 000.tif, 001.tif, 002.tif)" in kept and "cannot hold" not in kept
 
 
 def test_the_summary_names_results_with_personal_metadata():

@@ -81,6 +81,17 @@ def test_merging_names_missing_results(tmp_path, fuser, folders):
     assert merge_shards(out).ok  # the others began before
 
 
+def test_a_split_of_which_all_have_begun_is_the_whole_work(tmp_path, fuser, folders):
+    out = tmp_path / "out"
+    fuse_folders(*folders, out, fuser, shard=Shard(1, 3))
+    fuse_folders(*folders, out, fuser, shard=Shard(1, 2))
+    assert merge_shards(out).silent == [Shard(2, 2), Shard(2, 3), Shard(3, 3)]
+    fuse_folders(*folders, out, fuser, shard=Shard(2, 2))
+    merged = merge_shards(out)
+    assert merged.ok and merged.results == 9
+    assert [path.name for path in out.glob("*.jsonl")] == [NAME]
+
+
 def test_merging_joins_the_lists_of_failures(tmp_path, fuser, folders):
     out, bad = tmp_path / "out", {"2": b"no picture", "5": b"", "6": b"nor this"}
     good = {name: (folders[0] / f"{name}.png").read_bytes() for name in bad}

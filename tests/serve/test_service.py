@@ -23,6 +23,7 @@ from ddfm.result import Fusion
 from ddfm.serve.app import make_app
 from ddfm.serve.limits import Limits
 from ddfm.serve.work import Service
+from image_files import geotiff
 from serve_load import malformed
 
 OPTIONS = {"likelihood": "paper", "steps": 2}
@@ -77,6 +78,16 @@ def test_formats_can_be_chosen(client, format):
     answer = client.post("/fuse", files=pair(), data=data)
     with Image.open(io.BytesIO(answer.content)) as image:
         assert image.size == (24, 20)
+
+
+def test_coordinates_are_kept_by_formats_that_hold_them(client, tmp_path):
+    levels = np.random.default_rng(3).integers(9, 250, (20, 24), np.uint8)
+    files = [png(1), ("sources", ("b.tif", geotiff(tmp_path / "b.tif", levels).read_bytes()))]
+    for form, words in (("png", "image.png: a .png file cannot hold"), ("tif", "kept from b.tif")):
+        data = {"options": json.dumps(OPTIONS), "format": form}
+        answer = client.post("/fuse", files=files, data=data)
+        (warned,) = json.loads(answer.headers["DDFM-Warnings"])
+        assert warned.startswith(words) and "coordinates" in warned
 
 
 @pytest.mark.parametrize(
@@ -251,6 +262,50 @@ def test_clients_that_hang_up_are_counted_apart(prior):
     now = measured(TestClient(app))
     assert now['ddfm_request_seconds_count{status="499"}'] == 1
     assert [name for name in now if "count" in name] == ['ddfm_request_seconds_count{status="499"}']
+
+
+def test_requests_of_clients_that_hang_up_are_ended_and_leave_the_queue(prior, monkeypatch):
+    """The first while it is fused, after the step that it is at, the second while it waits."""
+    waiting, asked, may_go = held(prior)
+    evaluated, kept = [], type(waiting).__call__
+    monkeypatch.setattr(
+        type(waiting), "__call__", lambda self, x, t: (evaluated.append(t), kept(self, x, t))[1]
+    )
+    app = make_app(Service(device="cpu", limits=Limits(queue=2)), waiting)
+    client = TestClient(app)
+    data = {"options": json.dumps(OPTIONS | {"steps": 9})}
+    request = client.build_request("POST", "/fuse", files=pair(), data=data)
+    kind = [(b"content-type", request.headers["content-type"].encode())]
+    scope = {"type": "http", "method": "POST", "path": "/fuse", "query_string": b""}
+
+    async def abandoned(left):
+        heard = iter([{"type": "http.request", "body": request.read()}])
+
+        async def receive():
+            if (message := next(heard, None)) is None:
+                await left.wait()
+            return message or {"type": "http.disconnect"}
+
+        async def send(_):
+            raise AssertionError("nobody listens")
+
+        await app(scope | {"headers": list(kind)}, receive, send)
+
+    async def both():
+        left = asyncio.Event()
+        tasks = [asyncio.ensure_future(abandoned(left)) for _ in range(2)]
+        while not asked.is_set() or measured(client)["ddfm_requests_taken"] < 2:
+            await asyncio.sleep(0.01)
+        left.set()
+        await asyncio.wait_for(asyncio.gather(*tasks), 60)  # while the first is held
+
+    asyncio.run(both())
+    now = measured(client)
+    assert now['ddfm_request_seconds_count{status="499"}'] == 2
+    assert now["ddfm_requests_taken"] == 0 and len(evaluated) == 1
+    may_go.set()
+    assert fuse(client, pair()).status_code == 200
+    assert len(evaluated) == 1 + OPTIONS["steps"]
 
 
 def test_it_answers_while_a_picture_is_encoded(client, monkeypatch):

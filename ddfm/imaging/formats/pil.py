@@ -56,20 +56,30 @@ def bytes_needed(image: ImageFile.ImageFile) -> int:
     return image.width * image.height * channels * (2 * stored + 4)
 
 
-def from_pil(image: Image.Image, name: str) -> Picture:
-    """A picture from a Pillow image: turned upright, palettes and CMYK converted to RGB."""
+def from_pil(image: Image.Image, name: str, nodata: float | None = None) -> Picture:
+    """A picture from a Pillow image: turned upright, palettes and CMYK converted to RGB.
+
+    Args:
+        nodata: as for `from_pil_file`.
+    """
     image.load()
-    return _finish(_samples(image, name), image, name)
+    if nodata is not None and image.mode in ("P", "PA"):
+        indices = np.asarray(image).reshape(image.height, image.width, -1)[:, :, 0]
+        return _finish(_samples(image, name), image, name, gaps=indices == nodata)
+    return _finish(_samples(image, name), image, name, nodata)
 
 
 def from_pil_file(
-    opened: Callable[[], AbstractContextManager[ImageFile.ImageFile]], name: str
+    opened: Callable[[], AbstractContextManager[ImageFile.ImageFile]],
+    name: str,
+    nodata: float | None = None,
 ) -> Picture:
     """A picture from a file, at the depth of the file.
 
     Args:
         opened: opens the file again at each call.
         name: the picture's name in messages.
+        nodata: the value that marks pixels without data; in a palette, an index.
     """
     with opened() as image:
         if heic_depth(image) > 8:
@@ -78,11 +88,11 @@ def from_pil_file(
             return _finish(_deep_ppm(image, white), image, name)
         raw = _raw_mode(image)
         if ";16" not in raw or image.mode.startswith("I"):
-            return from_pil(image, name)
+            return from_pil(image, name, nodata)
         if raw == _GREY_ALPHA:
             # There are four bytes per pixel, so Pillow can decode them as 8-bit RGBA.
             _load_as(image, "RGBA")
-            return _finish(np.asarray(image).view(">u2").astype(np.uint16), image, name)
+            return _finish(np.asarray(image).view(">u2").astype(np.uint16), image, name, nodata)
         if raw not in _SWAPPED:
             raise InputError(
                 f"{name}: 16-bit samples stored as {raw} cannot be read without loss; "
@@ -92,7 +102,7 @@ def from_pil_file(
         with opened() as again:
             _load_as(again, _SWAPPED[raw])
             low = np.asarray(again)
-        return _finish(np.asarray(image).astype(np.uint16) << 8 | low, image, name)
+        return _finish(np.asarray(image).astype(np.uint16) << 8 | low, image, name, nodata)
 
 
 def _white_of_ppm(image: ImageFile.ImageFile) -> int:
@@ -112,17 +122,31 @@ def _deep_ppm(image: ImageFile.ImageFile, white: int) -> np.ndarray:
     return of_16_bits[stored].reshape(image.height, image.width, 3)
 
 
-def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
-    """A picture from samples, with the transparent colour, orientation and profile of its file."""
+def _finish(
+    samples: np.ndarray,
+    image: Image.Image,
+    name: str,
+    nodata: float | None = None,
+    gaps: np.ndarray | None = None,
+) -> Picture:
+    """A picture from samples, with the transparent colour, orientation and profile of its file.
+
+    Args:
+        nodata: the value of pixels without data.
+        gaps: True where pixels have no data, (H, W), in place of such a value.
+    """
     if samples.dtype == np.uint16:
         samples = _key_out(samples, image.info.get("transparency"))
     orientation = 1 if _is_upright(image) else _orientation(image)
     samples = orient(samples, orientation)
+    if gaps is not None:
+        hidden = np.broadcast_to(orient(gaps, orientation)[:, :, None], samples.shape)
+        samples = np.ma.masked_array(samples, hidden)
     icc = image.info.get("icc_profile")
     if icc and image.mode == "CMYK":
         warnings.warn(INKS.format(name), DdfmWarning, stacklevel=2)
         icc = None
-    picture = from_array(samples, name, icc=icc)
+    picture = from_array(samples, name, icc=icc, nodata=nodata)
     return replace(picture, metadata=metadata_of(image, orientation))
 
 

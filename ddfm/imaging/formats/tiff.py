@@ -36,10 +36,18 @@ from ddfm.storage.ours import MARK
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-__all__ = ["page_mask", "read_page", "write_pages", "write_tiff"]
+__all__ = [
+    "page_mask",
+    "page_nodata",
+    "read_page",
+    "unread_compression",
+    "write_pages",
+    "write_tiff",
+]
 
 _UNPACKED = UNCOMPRESSED | DEFLATE | BY_LIBTIFF
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
+_BY_PILLOW = {2, 3, 4, 6, 7, 32771, 32809, 34676, 34677}  # fax, JPEG, ..., SGI
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _ICC = 34675
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
 _BYTE = 1
@@ -62,12 +70,44 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
         array = unpacked(sheet, name)
         orientation, icc = _orientation(sheet), sheet.tags.valueof(_ICC)
         nodata = _number(sheet.tags.valueof(NODATA))
+        if nodata is not None and sheet.photometric == _WHITE_IS_ZERO and array.dtype.kind == "u":
+            nodata = np.iinfo(array.dtype).max - nodata
     array = _as_light(_with_true_alpha(array, sheet, name), sheet)
     array = orient(array, orientation)
     if icc and sheet.photometric == _CMYK:
         warnings.warn(INKS.format(name), DdfmWarning, stacklevel=2)
         icc = None
     return from_array(array, name, icc=bytes(icc) if icc else None, nodata=nodata)
+
+
+def page_nodata(path: Path, page: int, name: str) -> float | None:
+    """The value without data of an existing page that Pillow decodes; None if it has none.
+
+    Pillow changes the values of single bits, inks and pictures whose zero is white.
+    """
+    import tifffile
+
+    with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
+        sheet = file.pages[page]
+        nodata = _number(sheet.tags.valueof(NODATA))
+        stored = sheet.photometric in (_BLACK_IS_ZERO, _RGB, _YCBCR) and sheet.bitspersample >= 8
+        if nodata is None or stored or sheet.photometric == _PALETTE:
+            return nodata
+    word = (
+        f"{name}: its no-data value ({nodata:g}) cannot be applied to pixels stored as these are; "
+        "a mask (--mask-a, --mask-b) can mark them"
+    )
+    warnings.warn(word, DdfmWarning, stacklevel=2)
+    return None
+
+
+def unread_compression(path: Path, page: int) -> str:
+    """What an existing page is compressed by, if it is rarely read; empty for usual methods."""
+    import tifffile
+
+    with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
+        found = file.pages[page].compression
+    return "" if found in _UNPACKED | _BY_PILLOW else str(getattr(found, "name", found))
 
 
 def page_mask(path: Path, page: int, name: str) -> np.ndarray | None:

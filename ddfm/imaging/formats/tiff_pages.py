@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,12 @@ __all__ = [
 ORIENTATION, XMP = 274, 700  # tags
 _WIDTH, _HEIGHT, _IPTC, _SUBFILE = 256, 257, 33723, 254
 _SUBFILES, _DNG = 330, 50706  # the tags of further images within a page, and of DNG's version
+_RPC = 50844
+_NO_RPC = (
+    "its rational polynomials (RPC) are left out; orthorectify it first: gdalwarp -rpc IN.tif "
+    "OUT.tif"
+)
+_NO_WORLD = "its world file {} is not read; gdal_translate IN.tif OUT.tif writes it into the file"
 _OF_RAW = {_SUBFILE, _SUBFILES, _DNG}
 REDUCED, MASK = 1, 4  # bits of the tag _SUBFILE
 _MOST_PAGES = 100_000  # a longer chain is not from a real file, and takes minutes to follow
@@ -104,7 +111,7 @@ def page_metadata(path: Path, page: int) -> Metadata:
     with BoundedFile(path) as file:
         read = partial(bytes_at, file)
         offset, order, big = _page(file, page)
-        wanted = GEO_TAGS | {_WIDTH, _HEIGHT, ORIENTATION, XMP, _IPTC}
+        wanted = GEO_TAGS | {_WIDTH, _HEIGHT, ORIENTATION, XMP, _IPTC, _RPC}
         tags = directory_in(read, offset, order, wanted, big=big)
         height, width, orientation = (
             int(next(iter(tags[tag].numbers), 1)) if tag in tags else 1
@@ -116,11 +123,20 @@ def page_metadata(path: Path, page: int) -> Metadata:
             return found and found.on_grid(turned((height, width), orientation))
 
         packet, iptc = (tags[tag].data if tag in tags else None for tag in (XMP, _IPTC))
-        return gathered(
+        found = gathered(
             lambda: read_exif(read, offset, order, orientation, big=big),
             lambda: kept(packet, iptc) if packet or iptc else None,
             geo,
         )
+        unplaced = [_NO_RPC] if _RPC in tags else []
+        unplaced += [_NO_WORLD.format(world.name) for world in _world_files(path)]
+        return replace(found, unplaced=tuple(unplaced))
+
+
+def _world_files(path: Path) -> list[Path]:
+    """The file beside a TIFF that gives its position in six lines of text, if there is one."""
+    beside = (path.with_suffix(suffix) for suffix in (".tfw", ".TFW"))
+    return [file for file in beside if file.is_file()][:1]
 
 
 def _page(file: BinaryIO, page: int) -> tuple[int, Order, bool]:

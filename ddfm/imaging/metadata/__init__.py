@@ -31,14 +31,18 @@ class Metadata:
         xmp: a packet with the properties that are taken over.
         geo: the geographic position.
         lost: a line for each part that is not taken over, with the reason.
+        unplaced: the same for positions, which matter only if nothing else gives one.
         source: the name of the source, in the metadata of a result.
+        placed_by: the name of the picture that the position is from, if it is another one.
     """
 
     exif: Exif = field(default_factory=Exif)
     xmp: bytes | None = None
     geo: Geo | None = None
     lost: tuple[str, ...] = ()
+    unplaced: tuple[str, ...] = ()
     source: str = ""
+    placed_by: str = ""
 
     @property
     def place(self) -> Geo | None:
@@ -52,6 +56,14 @@ class Metadata:
         names += ["coordinates"] if self.place else []
         return tuple(dict.fromkeys(names))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each picture that such entries are from, in the metadata of a result."""
+        place = ["coordinates"] if self.place and self.placed_by not in ("", self.source) else []
+        own = [name for name in self.personal if name not in place]
+        found = ((own, self.source), (place, self.placed_by))
+        return tuple(note_of_kept(names, source) for names, source in found if names)
+
     def cropped(self, top: int, left: int) -> Metadata:
         """The metadata of the part of the picture that begins at row `top`, column `left`."""
         return self if self.geo is None else replace(self, geo=self.geo.cropped(top, left))
@@ -61,11 +73,28 @@ class Metadata:
         geo = None if self.geo is None else self.geo.resized(of, to)
         return replace(self, exif=self.exif.resampled(), geo=geo)
 
-    def laid_on(self, other: Metadata) -> Metadata:
-        """The metadata of the picture when it is resampled onto the grid of another one."""
-        word = "its coordinates are left out, since it was moved onto a grid that has none"
-        lost = (word,) if self.place and not other.geo else ()
-        return replace(self, exif=self.exif.resampled(), geo=other.geo, lost=self.lost + lost)
+    def laid_on(self, other: Metadata, name: str) -> Metadata:
+        """The metadata of the picture when it is resampled onto the grid of another one.
+
+        Args:
+            name: the name of the other one.
+        """
+        word = (
+            "its coordinates are left out, since it was moved onto a grid that has none; align_to "
+            "(--align-to) chooses the grid"
+        )
+        unplaced = self.unplaced + ((word,) if self.place and not other.place else ())
+        whole = replace(self, exif=self.exif.resampled(), unplaced=unplaced)
+        return replace(whole, geo=other.geo, placed_by=other.placed_by or name)
+
+    def placed_like(self, other: Metadata, name: str) -> Metadata:
+        """The metadata with the position of another picture on the same grid.
+
+        The no-data value stays, since it marks pixels of its own picture.
+        """
+        nodata = self.geo.nodata if self.geo else None
+        geo = other.place and replace(other.place, nodata=nodata)
+        return replace(self, geo=geo, placed_by=other.placed_by or name)
 
 
 NOTHING = Metadata()

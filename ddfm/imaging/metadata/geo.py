@@ -202,6 +202,8 @@ def geo_in(directory: Directory) -> Geo | None:
     matrix = _matrix_in(numbers, points)
     if matrix is not None:
         points = np.empty((0, 6))
+        if not system and np.array_equal(matrix, np.diag([1, 1, 0, 1])):
+            matrix = None  # numbers of pixels, which some programs write if they know no place
     nodata = directory[NODATA].text if NODATA in directory else None
     geo = Geo(system, points, matrix, nodata)
     return geo if geo.is_placed or nodata is not None else None

@@ -13,10 +13,11 @@ import tifffile
 from PIL import Image, ImageCms
 
 from ddfm import Fuser, read_flir, read_image, write_image
-from ddfm.errors import DdfmWarning
+from ddfm.errors import DdfmWarning, KeptWarning
 from ddfm.imaging.metadata.record import read_record
 from ddfm.registration.transform import Transform
 from ddfm.storage.ours import check_ours
+from image_files import LEFT, STEP, TOP, geotiff
 
 SUFFIXES = ["png", "tif", "jpg", "webp", "jp2"]
 TALL, WIDE = 48, 64  # as it is looked at
@@ -177,22 +178,6 @@ def test_metadata_about_persons_and_places_is_reported(fuser, photo, thermal):
 
 # --- where it lies ------------------------------------------------------------------------------
 
-KEYS = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633)  # UTM zone 33 N
-LEFT, TOP, STEP = 400_000.0, 5_300_000.0, 10.0
-
-
-def geotiff(path: Path, pixels: np.ndarray, *, raster: int = 1, nodata: str = "", turn: int = 1):
-    keys = (*KEYS[:11], raster, *KEYS[12:])
-    extra = [
-        (33550, 12, 3, (STEP, STEP, 0.0), True),
-        (33922, 12, 6, (0.0, 0.0, 0.0, LEFT, TOP, 0.0), True),
-        (34735, 3, len(keys), keys, True),
-        (274, 3, 1, turn, True),
-    ]
-    extra += [(42113, 2, 0, nodata, True)] if nodata else []
-    tifffile.imwrite(path, pixels, photometric="minisblack", extratags=extra, metadata=None)
-    return path
-
 
 def gdal(path: Path):
     rasterio = pytest.importorskip("rasterio")
@@ -281,6 +266,94 @@ def test_a_picture_moved_onto_another_grid_loses_its_coordinates_with_a_warning(
     fusion.save(tmp_path / "out.tif")
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert not file.pages[0].is_geotiff
+
+
+def test_coordinates_are_named_under_the_picture_that_they_are_from(tmp_path, fuser):
+    """B, which gives the other metadata, is moved onto the grid of A."""
+    a, b = geotiff(tmp_path / "a.tif", noise()), tmp_path / "b.tif"
+    artist = (315, 2, 0, "Ann", True)
+    geotiff(b, noise(), more=[artist])
+    shift = np.array([[1, 0, 5], [0, 1, 3], [0, 0, 1.0]])
+    moved = Transform(shift, (TALL, WIDE), (TALL, WIDE), "shift")
+    with pytest.warns(KeptWarning) as noted:
+        fuser.with_config(transform=moved, align_to="a")(a, b)
+    end = "; strip=True (--strip) leaves it out"
+    assert [str(one.message) for one in noted] == [
+        f"kept from {b}: Artist{end}",
+        f"kept from {a}: coordinates{end}",
+    ]
+    with pytest.warns(KeptWarning) as noted:
+        fuser(a, b)
+    assert [str(one.message) for one in noted] == [f"kept from {b}: Artist, coordinates{end}"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "j2k"])
+def test_coordinates_that_a_format_cannot_hold_are_warned_of(tmp_path, fuser, suffix):
+    out = tmp_path / f"o.{suffix}"
+    fusion = quietly(fuser, noise(), geotiff(tmp_path / "b.tif", noise()))
+    with pytest.warns(DdfmWarning) as noted:
+        fusion.save(out)
+    words = f"{out}: a .{suffix} file cannot hold coordinates, so they are left out; "
+    assert [str(one.message) for one in noted] == [words + ".tif and .jp2 keep them"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in (tmp_path / "o.tif", tmp_path / "o.jp2"):
+            fusion.save(path)
+            assert read_image(path).metadata.place
+
+
+def test_coordinates_are_from_another_picture_if_the_one_in_colour_has_none(tmp_path, fuser):
+    """The no-data value is not: it would change pixels that happen to have it."""
+    thermal = geotiff(tmp_path / "a.tif", noise(), nodata="0")
+    with pytest.warns(KeptWarning, match=r"^kept from .*a\.tif: coordinates;"):
+        fusion = fuser(thermal, colors())
+    fusion.save(tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        tags = file.pages[0].geotiff_tags
+        assert tags["ModelTiepoint"] == [0, 0, 0, LEFT, TOP, 0]
+        assert tags["ProjectedCSTypeGeoKey"] == 32633 and 42113 not in file.pages[0].tags
+    for choice in ("b", "none"):
+        assert fuser.with_config(metadata_from=choice)(thermal, colors()).kept == ()
+
+
+def test_the_numbers_of_pixels_are_no_coordinates(tmp_path, fuser):
+    """As rasterio writes them for a picture without a coordinate system."""
+    tag = (34264, 12, 16, (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), True)
+    tifffile.imwrite(tmp_path / "b.tif", colors(), photometric="rgb", extratags=[tag])
+    fusion = quietly(fuser, geotiff(tmp_path / "a.tif", noise()), tmp_path / "b.tif")
+    assert fusion.picture.metadata.place.code == 32633
+
+
+def test_coordinates_of_a_picture_moved_off_its_grid_are_warned_of(tmp_path, fuser):
+    thermal = geotiff(tmp_path / "a.tif", noise())
+    shift = np.array([[1, 0, 5], [0, 1, 3], [0, 0, 1.0]])
+    moved = fuser.with_config(transform=Transform(shift, (TALL, WIDE), (TALL, WIDE), "shift"))
+    with pytest.warns(DdfmWarning, match=r"a\.tif: its coordinates are left out, .*--align-to"):
+        assert moved(thermal, colors()).kept == ()
+    assert quietly(moved.with_config(align_to="a"), thermal, colors()).kept == ("coordinates",)
+
+
+def test_rational_polynomials_are_left_out_with_a_warning(tmp_path, fuser):
+    source = tmp_path / "b.tif"
+    tag = (50844, 12, 92, tuple(range(92)), True)
+    tifffile.imwrite(source, noise(), photometric="minisblack", extratags=[tag], metadata=None)
+    with pytest.warns(DdfmWarning, match=r"b\.tif: its rational polynomials \(RPC\) are left out"):
+        fuser(noise(), source)
+
+
+def test_a_world_file_is_not_read_with_a_warning_if_nothing_else_gives_a_place(tmp_path, fuser):
+    """Also if it belongs to the source that does not give the other metadata."""
+    a, b = tmp_path / "a.tif", geotiff(tmp_path / "b.tif", noise())
+    tifffile.imwrite(a, noise(), photometric="minisblack", metadata=None)
+    for path in (a, b):
+        path.with_suffix(".tfw").write_text("10\n0\n0\n-10\n400005\n5299995\n")
+    with pytest.warns(DdfmWarning) as noted:
+        fuser(a, colors())
+    words = f"{a}: its world file a.tfw is not read; gdal_translate IN.tif OUT.tif writes it into "
+    assert [str(one.message) for one in noted] == [words + "the file"]
+    with pytest.warns(KeptWarning) as noted:
+        fuser(a, b)
+    assert len(noted) == 1
 
 
 def test_a_picture_moved_onto_a_map_gets_its_coordinates(tmp_path, fuser):
