@@ -186,7 +186,7 @@ def test_a_format_without_a_profile_is_warned_of(tmp_path, recwarn, srgb, wide, 
         Image.fromarray(image(3, channels=channels)).save(path, icc_profile=icc)
         fuse(image(0), path, prior="gaussian", **PLAIN).save(tmp_path / f"{name}.{suffix}")
     (word,) = (str(one.message) for one in recwarn)
-    assert f"wide.{suffix}: this format has no colour profile" in word
+    assert f"wide.{suffix}: a .{suffix} file has no colour profile" in word
 
 
 def test_colours_of_different_profiles_are_warned_of(tmp_path, srgb, wide):
