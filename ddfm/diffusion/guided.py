@@ -69,7 +69,7 @@ def _timesteps(t: Any, images: int, T: int) -> Tensor:
         found = short(t)
     elif t.is_floating_point() or t.is_complex() or t.dtype == torch.bool or t.shape != (images,):
         found = f"{str(t.dtype).removeprefix('torch.')} of shape {tuple(t.shape)}"
-    elif ((t < 0) | (t >= T)).any():
+    elif not t.is_meta and ((t < 0) | (t >= T)).any():  # meta tensors have no values
         found = short(t.tolist())
     else:
         return t.long()

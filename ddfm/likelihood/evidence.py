@@ -177,7 +177,7 @@ class EvidenceLikelihood(Likelihood):
         """The fused image without the prior, with pi as the labels."""
         self._read_sources()
         towards = self._gradients_at(None)
-        f = self._solved_evenly(towards)
+        f = self._solved_evenly(towards, self.u)
         f = self._m_step(towards, f, f, torch.zeros_like(self.u[..., :1, :1]))
         if self.f is None:
             self.f = f  # the first step starts from it
@@ -253,8 +253,9 @@ class EvidenceLikelihood(Likelihood):
         other = copy.copy(self)
         other.sources, other.shape = list(sources), sources[0].shape
         other._weigh()
-        now, before = (one._solved_evenly(one._gradients_at(None)) for one in (other, self))
-        other.f = self.f + now - before
+        now, before = (one._gradients_at(None) for one in (other, self))
+        changes = now[0] - before[0], now[1] - before[1]
+        other.f = self.f + self._solved_evenly(changes, other.u - self.u)
         return other.step(other.f, None)
 
     def evidence(self, band: Band = WHOLE) -> Gradients:
@@ -295,9 +296,12 @@ class EvidenceLikelihood(Likelihood):
                 self.W[..., band.rows, :] = band.within(evidence.W)
                 self.a[..., band.rows, :] = band.within(evidence.a)
 
-    def _solved_evenly(self, towards: tuple[Tensor, Tensor]) -> Tensor:
-        """Solves (3) with W = 1, without the prior, and without limits at black and white."""
-        return self._solve(self.alpha, adjoint(*towards).add_(self.alpha * self.u))
+    def _solved_evenly(self, towards: tuple[Tensor, Tensor], u: Tensor) -> Tensor:
+        """Solves (3) with W = 1, without the prior, and without limits at black and white.
+
+        The solution is linear in `towards` and u, so it gives that of their differences, too.
+        """
+        return self._solve(self.alpha, adjoint(*towards).add_(self.alpha * u))
 
     def _gradients_at(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
         """The expected gradient of f: with the labels of the E-step at f, or with pi without f."""
