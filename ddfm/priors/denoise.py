@@ -17,7 +17,7 @@ from ddfm.priors.schedule import alpha_sigma, t_of_sigma
 __all__ = ["denoise", "denoising_psnr", "noisy", "padded", "psnr", "unclipped"]
 
 NEWTON = 3  # Newton steps: accurate to 1e-6, since the slope varies by a factor of two at most
-POINTS = 1 << 14  # of the table from which `unclipped` interpolates
+POINTS = 1 << 14  # of the table from which `unclipped` interpolates, to 0.01 grey levels
 
 
 def denoise(prior: Prior, image: Tensor, sigma: float) -> Tensor:
@@ -43,7 +43,7 @@ def unclipped(mean: Tensor, sigma: float) -> Tensor:
     mean = mean.clamp(-1, 1)
     if sigma <= 0:
         return mean
-    table = _solved(torch.linspace(-1, 1, POINTS, device=mean.device), sigma)
+    table = _solved(torch.linspace(-1, 1, POINTS, dtype=mean.dtype, device=mean.device), sigma)
     at = (mean + 1) * ((POINTS - 1) / 2)
     below = at.long().clamp(max=POINTS - 2)
     return torch.lerp(table[below], table[below + 1], at - below)
