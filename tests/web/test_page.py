@@ -6,6 +6,7 @@ on the PATH, and the runtime, the folder dist of onnxruntime-web, at $DDFM_ONNXR
 """
 
 import io
+import json
 import os
 import shutil
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ddfm.web
 from command_line import ddfm_run, refused
 from ddfm.storage.ours import MARK
 from ddfm.web.server import site_server
@@ -81,6 +83,20 @@ def test_graphs_that_it_makes_are_counted(graphs, runtime, tmp_path, monkeypatch
     build_site(tmp_path / "site", runtime)
     lines = capsys.readouterr().err.splitlines()
     assert "graphs made: 0 of 5" in lines[0] and "graphs made: 5 of 5" in lines[-1]
+
+
+def test_browsers_notice_a_new_site_by_the_bytes_of_offline_js(site, graphs, runtime, tmp_path):
+    """They compare nothing else, and keep the old site as long as these are the same."""
+    (tmp_path / "graphs").mkdir()
+    for path in graphs.iterdir():
+        other = graphs / "tone.onnx" if path.name == "noise.onnx" else path
+        (tmp_path / "graphs" / path.name).write_bytes(other.read_bytes())
+    build_site(tmp_path / "new", runtime, tmp_path / "graphs")
+    texts = []
+    for folder in (site, tmp_path / "new"):
+        texts.append((folder / "offline.js").read_text())
+        assert f"'{json.loads((folder / 'site.json').read_text())['version']}'" in texts[-1]
+    assert texts[0] != texts[1]
 
 
 def test_headers_forbid_other_hosts_and_folders_are_not_listed(address):
@@ -243,3 +259,44 @@ def test_it_works_offline_and_all_controls_have_labels(page):
         "e => e.ariaLabel || e.labels?.[0]?.textContent.trim() || e.textContent.trim())"
     )
     assert all(names)
+
+
+def test_a_new_site_replaces_the_old_one_and_no_cache_of_others(browser, site, runtime, tmp_path):
+    """At the second visit at the latest; the first may still show the old one, while it loads."""
+    folder, graphs = tmp_path / "site", tmp_path / "graphs"
+    graphs.mkdir()
+    for path in (site / "graphs").iterdir():
+        (graphs / path.name).write_bytes(path.read_bytes())
+    build_site(folder, runtime, graphs)
+    ready = "navigator.serviceWorker.ready.then(() => caches.keys())"
+    title = "document.querySelector('h1').textContent"
+    with site_server(folder, 0) as server, browser.new_context() as context:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        [old] = page.evaluate(ready)
+        page.evaluate("caches.open('of somebody else')")
+        folder.rename(tmp_path / "old")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ddfm.web.site.files", lambda package: later_pages(tmp_path))
+            build_site(folder, runtime, graphs)
+        page.reload()
+        for _ in range(100):
+            if old not in page.evaluate(ready):
+                break
+            page.wait_for_timeout(100)
+        page.reload()
+        assert page.evaluate(title) == "A later page"
+        assert "of somebody else" in page.evaluate(ready)
+        server.shutdown()
+
+
+def later_pages(folder: Path) -> Path:
+    """The files of the page with another headline, as a later version of ddfm may have."""
+    later = folder / "page"
+    if not later.exists():
+        shutil.copytree(Path(ddfm.web.__file__).parent / "page", later)
+        text = (later / "index.html").read_text()
+        headline = "Fuse an infrared and a visible image"
+        (later / "index.html").write_text(text.replace(headline, "A later page"))
+    return folder
