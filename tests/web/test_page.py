@@ -191,8 +191,7 @@ def test_two_pictures_are_fused_in_the_browser_and_nothing_leaves_it(page, addre
     visible = b["pixels"] @ [0.299, 0.587, 0.114]
     assert np.abs(downloaded(page) - visible[..., None]).max() <= 1 / 255
     page.click("#swap")
-    shown = "['a', 'b'].map(side => document.getElementById(`file-${side}`).files[0].name)"
-    assert page.evaluate(shown) == ["2.png", "1.png"]
+    assert names_of_inputs(page) == ["2.png", "1.png"]
 
 
 def test_the_download_has_the_exif_of_the_camera(page):
@@ -247,6 +246,75 @@ def test_a_damaged_file_causes_a_message(page):
     page.set_input_files("#file-b", given(picture(2, (40, 37))))
     page.wait_for_selector("#warning:not([hidden])")
     assert "of the same size" in page.inner_text("#warning")
+
+
+def dropped(page, selector, *files):
+    """Whether the page takes files that are dropped on an element, instead of the browser."""
+    drop = """([selector, files]) => {
+        const dataTransfer = new DataTransfer();
+        for (const [name, type, data] of files) {
+            dataTransfer.items.add(new File([new Uint8Array(data)], name, {type}));
+        }
+        const about = {dataTransfer, bubbles: true, cancelable: true};
+        return ['dragover', 'drop'].every(kind => !document.querySelector(selector)
+            .dispatchEvent(new DragEvent(kind, about)));
+    }"""
+    given = [[file["name"], file["mimeType"], list(file["buffer"])] for file in files]
+    return page.evaluate(drop, [selector, given])
+
+
+def names_of_inputs(page):
+    return page.evaluate(
+        "['a', 'b'].map(side => document.getElementById(`file-${side}`).files[0]?.name)"
+    )
+
+
+def test_two_pictures_dropped_anywhere_are_both_taken_and_the_page_is_never_left(page):
+    assert dropped(page, "header", picture(1), picture(2))
+    page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+    assert names_of_inputs(page) == ["1.png", "2.png"]
+    assert dropped(page, "#drop-a span", picture(3))
+    assert names_of_inputs(page) == ["3.png", "2.png"]
+    assert dropped(page, "main", picture(4))
+    assert "on Infrared or Visible" in page.inner_text("#warning")
+    assert names_of_inputs(page) == ["3.png", "2.png"]
+
+
+def test_the_last_file_counts_whatever_is_still_being_read_or_fused(page):
+    """A damaged file while the one before it is fused, and one that is read more slowly."""
+    broken = given(picture(1)) | {"name": "broken.png"}
+    dropped(page, "main", picture(1), picture(2))
+    page.set_input_files("#file-a", broken | {"buffer": broken["buffer"][:60]})
+    page.wait_for_timeout(1500)
+    assert "broken.png is not an image" in page.inner_text("#warning")
+    assert not page.is_visible("#result")
+    page.evaluate("""() => {
+        const decode = createImageBitmap;
+        window.createImageBitmap = async (file, ...how) => {
+            if (file.name === '3.png') await new Promise(done => setTimeout(done, 1000));
+            return decode(file, ...how);
+        };
+    }""")
+    page.set_input_files("#file-a", given(picture(3)))
+    page.set_input_files("#file-a", given(picture(4)))
+    page.wait_for_timeout(1500)
+    assert page.inner_text("#drop-a output").startswith("4.png")
+    page.set_input_files("#file-a", given(picture(3)))
+    page.click("#swap")
+    page.wait_for_timeout(1500)
+    assert page.inner_text("#drop-a output").startswith("2.png")
+    assert page.inner_text("#drop-b output").startswith("3.png")
+
+
+def test_a_picture_of_16_bits_is_named(page):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((37, 45), 7000, np.uint16)).save(buffer, "PNG")
+    deep = {"name": "raw.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.set_input_files("#file-a", deep)
+    page.set_input_files("#file-b", given(picture(2)))
+    page.wait_for_selector("#warning:not([hidden])")
+    said = page.inner_text("#warning")
+    assert said.startswith("raw.png: 16 bits") and "raw.png and 2.png: noisy" in said
 
 
 def test_it_works_offline_and_all_controls_have_labels(page):
