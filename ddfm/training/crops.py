@@ -30,6 +30,7 @@ from ddfm.storage.files import make_folder, remove, write_json
 from ddfm.storage.inputs import json_object, read_text
 from ddfm.storage.ours import MARK
 from ddfm.training.dmfuse_loss import target
+from ddfm.training.photographs import warn_of_small
 from ddfm.version import __version__
 
 __all__ = ["Crops", "FeatureCache", "Targets", "choose_crops", "other_levels"]
@@ -61,12 +62,15 @@ def choose_crops(
     pairs: Sequence[Pair], count: int, size: int, seed: int, progress: bool | None
 ) -> Crops:
     """Random crops, equally many of each pair, half of them mirrored."""
-    planes = []
+    planes, small = [], []
     bar = progress_bar(progress, pairs, desc="reading pairs", leave=True)
     for number, pair in enumerate(bar):
         share = count // len(pairs) + (number < count % len(pairs))
-        whole = _read(pair) if share else torch.zeros(2, 0, 0)
+        if not share:
+            continue
+        whole = _read(pair)
         if min(whole.shape[-2:]) < size:
+            small.append(pair.name)
             continue
         rng = np.random.default_rng([seed, number])
         planes += [_crop(whole, size, rng) for _ in range(share)]
@@ -74,6 +78,7 @@ def choose_crops(
         raise InputError(
             f"no pair has at least {size} x {size} pixels, the size of crops to train on"
         )
+    warn_of_small("pairs", small, len(pairs), size)
     return Crops(torch.stack(planes))
 
 

@@ -16,7 +16,7 @@ from ddfm.dmfuse.features import noise_like, read_features, shape_of_features
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.dmfuse.network import Head, HeadConfig, criss_cross
 from ddfm.dmfuse.weights import load_head
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.picture import from_array
 from ddfm.imaging.writing import write_image
@@ -243,6 +243,16 @@ def test_cached_targets_are_those_of_the_crops(pairs, tmp_path, monkeypatch):
     others = choose_crops(pairs, 3, 32, 1, progress=False)
     anew = Targets(tmp_path, others, "published", progress=False).at([1])
     assert torch.allclose(anew, torch.minimum(*others.at([1])), atol=1e-3)
+
+
+def test_pairs_too_small_for_crops_are_named(pairs, tmp_path):
+    for kind in ("ir", "vi"):
+        (tmp_path / kind).mkdir()
+        picture = from_array(np.zeros((20, 90), np.uint8))
+        write_image(tmp_path / kind / "low.png", picture.pixels, picture)
+    both = [*find_pairs(tmp_path / "ir", tmp_path / "vi").pairs, *pairs]
+    with pytest.warns(DdfmWarning, match=r"pairs too small .* 1 of 5, such as low \(.* 32 pixels"):
+        assert len(choose_crops(both, 5, 32, 0, progress=False)) == 4
 
 
 def test_cached_arrays_grow_as_they_are_written(pairs, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ddfm import DdfmError, StorageError, load_prior
+from ddfm.errors import DdfmWarning
 from ddfm.numerics.noise_level import noise_level
 from ddfm.priors.denoise import denoise, denoising_psnr, noisy, padded, unclipped
 from ddfm.priors.gaussian import GaussianPrior
@@ -218,6 +219,13 @@ def test_bad_folders_are_refused_in_one_line(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DdfmError, match="broken.png.* remove it from the folder"):
         Photographs(find_photographs(tmp_path), 16, progress=False)
+
+
+def test_photographs_too_small_for_crops_are_named(photographs):
+    Image.new("RGB", (300, 100)).save(photographs / "low.png")
+    files = find_photographs(photographs)
+    with pytest.warns(DdfmWarning, match=r"to be used: 1 of 4, such as .*low\.png \(.* 128 pixels"):
+        Photographs(files, 128, progress=False)
 
 
 def test_hidden_files_are_no_photographs(photographs):
