@@ -132,6 +132,20 @@ def test_what_distorts_the_figures_is_named(pairs):
     ]
 
 
+@pytest.mark.parametrize(
+    "given", [("person", 1), ("person", 1, (2, 3)), ("person", "x", PERSON), 7]
+)
+def test_what_a_function_returns_is_checked(pairs, given):
+    (pairs / "tiny.py").write_text(f"def bright(picture):\n    return [{given!r}]\n")
+    result = ddfm_run(
+        "bench", pairs / "set", "--out", pairs / "out", "--prior", "gaussian", "--steps", 1,
+        "--limit", 1, "--detect", pairs / "boxes.csv", "--detector", f"{pairs / 'tiny.py'}:bright",
+    )  # fmt: skip
+    last = result.stderr.splitlines()[-1]
+    assert result.exit_code == 2 and last.startswith("ddfm: error: a detector must return (class,")
+    assert last.endswith(repr(given))
+
+
 def cells(path: Path, side: int = 64) -> None:
     """A model with YOLO's layout: a detection per cell of 16 pixels, scored by brightness."""
     onnx = pytest.importorskip("onnx")
@@ -230,4 +244,7 @@ def test_bad_boxes_and_detectors_are_refused_in_one_line(pairs, tmp_path):
         (tmp_path / "bad.csv").write_text(f"pair,class,x0,y0,x1,y1\n{line}\n")
         with pytest.raises(DdfmError, match=f"line 2: .*{word}"):
             read_boxes(tmp_path / "bad.csv")
+    (tmp_path / "bad.csv").write_text("pair,class,x0,y0,x1,y1,annotated_on\none,car,1,1,2,2,ir\n")
+    with pytest.raises(DdfmError, match="none whose annotated_on is fusion"):
+        read_boxes(tmp_path / "bad.csv")
     assert not (tmp_path / "no").exists()

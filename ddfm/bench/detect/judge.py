@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from ddfm.bench.detect.scores import (
     recall,
 )
 from ddfm.bench.results import Bench
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import DdfmWarning, InputError, short
 from ddfm.imaging.picture import Picture, eight_bit, in_rgb
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
@@ -151,7 +152,19 @@ def _name_classes_never_found(
 
 def _boxes(detector: Detector, picture: Picture) -> list[Box]:
     found = detector(np.ascontiguousarray(in_rgb(eight_bit(picture))))
-    return [Box(str(kind), corners(c), float(score)) for kind, score, c in found]
+    return [_box(each) for each in found]
+
+
+def _box(found: Any) -> Box:
+    """One detection, as a function of the user returns it."""
+    try:
+        kind, score, places = found
+        return Box(str(kind), corners(places), float(score))
+    except (TypeError, ValueError):
+        raise InputError(
+            "a detector must return (class, score, (x0, y0, x1, y1)) for each object, not "
+            f"{short(found)}"
+        ) from None
 
 
 def _scores(
