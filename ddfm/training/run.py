@@ -187,9 +187,9 @@ class TrainingRun:
             "losses": self.losses,
             "parts": {name: part.state_dict() for name, part in self.parts().items()},
         }
-        data = io.BytesIO()  # torch does not say that a disk is full when it writes to it
-        torch.save(state, data)
-        write_bytes(self._checkpoint, data.getbuffer())
+        buffer = io.BytesIO()  # torch does not say that a disk is full when it writes to it
+        torch.save(state, buffer)
+        write_bytes(self._checkpoint, buffer.getbuffer())
 
     def resume(self) -> bool:
         """Continues from the checkpoint, if there is one; returns whether there is."""
