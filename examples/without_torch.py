@@ -4,7 +4,7 @@
     python without_torch.py graphs/ infrared.png visible.png fused.png
 
 `graphs/` holds the files that `ddfm export` wrote, on any machine, for default, tone, noise and
-color. The images must have the same size and be registered; they are read at 8 bits.
+color. The images must have 8 bits and the same size, and be registered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 LUMA = np.float32([0.299, 0.587, 0.114])
 Array = np.ndarray  # (1, channels, H, W), from 0 to 1
@@ -33,9 +33,12 @@ class Graph:
 
 
 def read(path: str) -> Array:
-    """R, G and B."""
+    """R, G and B, upright."""
     with Image.open(path) as image:
-        return (np.asarray(image.convert("RGB"), np.float32) / 255).transpose(2, 0, 1)[None]
+        if image.mode[0] in "IF":  # "RGB" would turn almost every level into white
+            raise SystemExit(f"{path} has more than 8 bits; use ddfm for it")
+        rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.float32)
+    return (rgb / 255).transpose(2, 0, 1)[None]
 
 
 def luminance(rgb: Array) -> Array:

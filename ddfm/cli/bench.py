@@ -156,7 +156,7 @@ def bench(
     methods = _methods(settings, config, baselines, also)
     sets = _datasets(folders, subfolders, settings["task"], limit, only)
     annotated = None if boxes is None else detect.read_boxes(boxes)
-    loaded = dict(map(detect.load_detector, detectors))
+    loaded = detect.load_detectors(detectors)
     if annotated is not None:
         detect.check_boxes(annotated, sets)
     result = room.bench(

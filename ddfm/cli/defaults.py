@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from ddfm.errors import DdfmWarning, InputError, unknown
+from ddfm.errors import DdfmWarning, InputError, short, unknown
 
 __all__ = ["PREFIX", "defaults_file", "read_defaults"]
 
@@ -83,4 +83,21 @@ def _options(group: click.Group, name: str, table: Any, path: Path) -> dict[str,
             raise InputError(f"{path}: {unknown(f'option of {name}', option, known)}")
     several = {parameter.name for parameter in command.params if parameter.multiple}
     named = {str(known[option]): value for option, value in table.items()}
-    return {k: [v] if k in several and isinstance(v, str) else v for k, v in named.items()}
+    made = {k: [v] if k in several and isinstance(v, str) else v for k, v in named.items()}
+    for parameter in command.params:
+        if parameter.name in made:
+            _check_kind(command, parameter, made[parameter.name], f"{path}: [{name}]")
+    return made
+
+
+def _check_kind(command: click.Command, parameter: click.Parameter, value: Any, where: str) -> None:
+    """Raises if a value is of a kind, such as a list, that its option cannot be made from."""
+    try:
+        parameter.type_cast_value(click.Context(command), value)
+    except click.ClickException:
+        return  # click reports it if the command is used
+    except (AttributeError, TypeError, ValueError):
+        option = parameter.opts[0].lstrip("-")
+        raise InputError(
+            f"{where} {option} = {short(value)}: write the value as on the command line, in quotes"
+        ) from None

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Writes a file with these bytes."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)

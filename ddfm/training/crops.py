@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from ddfm.storage.files import make_folder, remove, write_json
 from ddfm.storage.inputs import json_object, read_text
 from ddfm.storage.ours import MARK
 from ddfm.training.dmfuse_loss import target
+from ddfm.training.photographs import warn_of_small
 from ddfm.version import __version__
 
 __all__ = ["Crops", "FeatureCache", "Targets", "choose_crops", "other_levels"]
@@ -61,12 +62,15 @@ def choose_crops(
     pairs: Sequence[Pair], count: int, size: int, seed: int, progress: bool | None
 ) -> Crops:
     """Random crops, equally many of each pair, half of them mirrored."""
-    planes = []
+    planes, small = [], []
     bar = progress_bar(progress, pairs, desc="reading pairs", leave=True)
     for number, pair in enumerate(bar):
         share = count // len(pairs) + (number < count % len(pairs))
-        whole = _read(pair) if share else torch.zeros(2, 0, 0)
+        if not share:
+            continue
+        whole = _read(pair)
         if min(whole.shape[-2:]) < size:
+            small.append(pair.name)
             continue
         rng = np.random.default_rng([seed, number])
         planes += [_crop(whole, size, rng) for _ in range(share)]
@@ -74,6 +78,7 @@ def choose_crops(
         raise InputError(
             f"no pair has at least {size} x {size} pixels, the size of crops to train on"
         )
+    warn_of_small("pairs", small, len(pairs), size)
     return Crops(torch.stack(planes))
 
 
@@ -141,18 +146,18 @@ class Kept:
         return self.folder / f"{name}-{number}.npy"
 
     def _compute(self, name: str, compute: Callable[[int, Tensor], list[Tensor]]) -> int:
-        arrays: list[np.ndarray] = []
+        files: list[BinaryIO] = []
         steps = range(0, len(self.crops), AT_ONCE)
-        with ExitStack() as files:
+        with ExitStack() as all_files:
             for first in progress_bar(self.progress, steps, desc=name, leave=True):
                 made = compute(first, self.crops.planes[first : first + AT_ONCE])
                 for number, x in enumerate(made):
-                    if number == len(arrays):
+                    if number == len(files):
                         shape = (len(self.crops), *x.shape[1:])
                         new = _new_array(self._file(name, number), shape)
-                        arrays.append(files.enter_context(new))
-                    arrays[number][first : first + AT_ONCE] = x.half().cpu().numpy()
-        return len(arrays)
+                        files.append(all_files.enter_context(new))
+                    files[number].write(x.half().cpu().numpy().astype("<f2").tobytes())
+        return len(files)
 
 
 class Targets:
@@ -218,14 +223,16 @@ class FeatureCache:
 
 
 @contextmanager
-def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """An array on disk to be filled; after it, the file holds the mark of ddfm."""
-    with atomic_path(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, "w+", dtype=np.float16, shape=shape)
-        yield array
-        array.flush()
-        with open(temporary, "ab") as file:
-            np.save(file, np.array(MARK.encode()))
+def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+    """A file of an array, to which its rows are written; after them, it holds the mark of ddfm.
+
+    It is not mapped into memory, where a full disk would kill the process without a message.
+    """
+    about = {"descr": "<f2", "fortran_order": False, "shape": shape}
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, about)
+        yield file
+        np.save(file, np.array(MARK.encode()))
 
 
 def _seed(*numbers: int) -> int:

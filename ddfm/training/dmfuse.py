@@ -102,10 +102,13 @@ def train_dmfuse(
         prepare(out, s, WEIGHTS)
         read = what_is_read(files, init)
         run = HeadRun(s, out, prior, _network(s, prior), torch.device(device), **read)
+        continues = run.resume()  # before features, which take long, replace those of another run
+        if init is not None and not continues:
+            run.start_from(Path(init))
         pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
         train, run.aside = (pictures(name, some) for name, some in _split(pairs).items())
-        if not run.resume():
-            run.normalise(train) if init is None else run.start_from(Path(init))
+        if init is None and not continues:
+            run.normalise(train)
         run.train(train, progress)
     return out / WEIGHTS
 

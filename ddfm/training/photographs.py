@@ -5,7 +5,8 @@ So a killed run can be continued exactly, without saving any state of the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ddfm.errors import DdfmError, InputError, StorageError
+from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.reading import is_image, read_image
 from ddfm.progress import progress_bar
 
-__all__ = ["SCALES", "Photographs", "find_photographs", "read_photograph"]
+__all__ = ["SCALES", "Photographs", "find_photographs", "read_photograph", "warn_of_small"]
 
 # Scale of a photograph: how often it is used.
 SCALES = {1.0: 0.35, 0.6: 0.30, 0.35: 0.20, 0.2: 0.15}
@@ -50,20 +51,31 @@ def read_photograph(path: Path, channels: int = 1) -> Image.Image:
     return image.convert("L") if channels == 1 else image
 
 
+def warn_of_small(what: str, small: Sequence[object], of: int, least: int) -> None:
+    """Warns of those that crops do not fit into, if there are any."""
+    if small:
+        word = f"{what} too small to be used: {len(small)} of {of}, such as {small[0]} (a side has "
+        warnings.warn(f"{word}less than {least} pixels)", DdfmWarning, stacklevel=3)
+
+
 class Photographs:
     """Random crops in [-1, 1] of photographs at several scales, held in memory as bytes."""
 
     def __init__(self, files: Iterable[Path], smallest: int, progress: bool | None) -> None:
         self.levels: list[list[np.ndarray]] = [[] for _ in SCALES]
         desc = "reading photographs"
-        for path in progress_bar(progress, list(files), desc=desc, leave=True):
+        files, small = list(files), []
+        for path in progress_bar(progress, files, desc=desc, leave=True):
             full = read_photograph(path)
+            if min(full.size) < smallest:
+                small.append(path)
             for level, scale in zip(self.levels, SCALES, strict=True):
                 size = (round(full.width * scale), round(full.height * scale))
                 if min(size) >= smallest:
                     level.append(np.asarray(full.resize(size, Image.Resampling.LANCZOS)))
         if not self.levels[0]:
             raise InputError(f"no photograph is at least {smallest} pixels wide and high")
+        warn_of_small("photographs", small, len(files), smallest)
         # Photographs are drawn in proportion to their pixels, so that all crops are equally likely.
         self._chances = [
             np.array([a.size for a in level], float) / max(1, sum(a.size for a in level))

@@ -7,6 +7,7 @@ checkpoint as if it had never stopped.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -23,9 +24,8 @@ from torch import nn
 
 from ddfm.errors import InputError, disk_explained, one_line
 from ddfm.progress import progress_bar
-from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import sha256_of
-from ddfm.storage.files import make_folder, write_json
+from ddfm.storage.files import make_folder, write_bytes, write_json
 from ddfm.storage.ours import JSON_MARK
 from ddfm.storage.outputs import check_writable
 from ddfm.training.pictures import draw_curve
@@ -187,8 +187,9 @@ class TrainingRun:
             "losses": self.losses,
             "parts": {name: part.state_dict() for name, part in self.parts().items()},
         }
-        with atomic_path(self._checkpoint) as temporary:
-            torch.save(state, temporary)
+        buffer = io.BytesIO()  # torch does not say that a disk is full when it writes to it
+        torch.save(state, buffer)
+        write_bytes(self._checkpoint, buffer.getbuffer())
 
     def resume(self) -> bool:
         """Continues from the checkpoint, if there is one; returns whether there is."""

@@ -24,6 +24,7 @@ METHODS = ("default", "dmfuse")
 HELPERS = ("tone", "noise", "color")
 GRAPHS = (*METHODS, *HELPERS)
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+OFFLINE = "offline.js"
 PAGE = (
     "index.html",
     "page.css",
@@ -31,7 +32,7 @@ PAGE = (
     "pixels.js",
     "exif.js",
     "worker.js",
-    "offline.js",
+    OFFLINE,
     "icon.svg",
 )
 PIXELS = 4_000_000  # most pixels of an image, given the memory limits of browsers
@@ -59,12 +60,15 @@ def build_site(folder: Path, runtime: Path, graphs: Path | None = None) -> None:
     contents |= {f"ort/{name}": existing_file(runtime / name).read_bytes() for name in RUNTIME}
     found = _made() if graphs is None else _found(graphs)
     contents |= {f"graphs/{name}.onnx": data for name, data in found.items()}
+    about = _about(contents, found)
+    # So that its bytes differ, by which browsers notice a new site.
+    contents[OFFLINE] = contents[OFFLINE].replace(b"'VERSION'", f"'{about['version']}'".encode())
     with atomic_folder(folder) as new:
         for part in ("ort", "graphs"):
             make_folder(new / part)
         for name, data in contents.items():
             write_bytes(new / name, data)
-        write_json(new / "site.json", _about(contents, found))
+        write_json(new / "site.json", about)
 
 
 def check_site(folder: Path) -> None:

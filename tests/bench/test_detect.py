@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,40 @@ def test_methods_that_keep_targets_score_higher(pairs):
     assert "| lost | 0.0 (0.0 to 0.0) |" in (out / "detections.md").read_text()
 
 
+def test_what_distorts_the_figures_is_named(pairs):
+    """A class that the detector calls by another name, and a method without some results."""
+    boxes = (pairs / "boxes.csv").read_text().replace("person", "Person")
+    (pairs / "boxes.csv").write_text(boxes)
+    (pairs / "other").mkdir()
+    shutil.copy(pairs / "set" / "vi" / "00001D.png", pairs / "other")
+    result = ddfm_run(
+        "bench", pairs / "set", "--out", pairs / "out", "--prior", "gaussian", "--steps", 1,
+        "--also", f"other={pairs / 'other'}", "--detect", pairs / "boxes.csv",
+        "--detector", f"{pairs / 'tiny.py'}:bright",
+    )  # fmt: skip
+    warned = [line for line in result.stderr.splitlines() if "warning" in line]
+    assert warned == [
+        "ddfm: warning: other is not among the detections: it has no result for 3 of 4 pairs with "
+        "boxes",
+        "ddfm: warning: tiny:bright found no Person in any image, which counts as 0; it found "
+        "person",
+    ]
+
+
+@pytest.mark.parametrize(
+    "given", [("person", 1), ("person", 1, (2, 3)), ("person", "x", PERSON), 7]
+)
+def test_what_a_function_returns_is_checked(pairs, given):
+    (pairs / "tiny.py").write_text(f"def bright(picture):\n    return [{given!r}]\n")
+    result = ddfm_run(
+        "bench", pairs / "set", "--out", pairs / "out", "--prior", "gaussian", "--steps", 1,
+        "--limit", 1, "--detect", pairs / "boxes.csv", "--detector", f"{pairs / 'tiny.py'}:bright",
+    )  # fmt: skip
+    last = result.stderr.splitlines()[-1]
+    assert result.exit_code == 2 and last.startswith("ddfm: error: a detector must return (class,")
+    assert last.endswith(repr(given))
+
+
 def cells(path: Path, side: int = 64) -> None:
     """A model with YOLO's layout: a detection per cell of 16 pixels, scored by brightness."""
     onnx = pytest.importorskip("onnx")
@@ -198,6 +233,8 @@ def test_bad_boxes_and_detectors_are_refused_in_one_line(pairs, tmp_path):
 
     boxes, tiny = pairs / "boxes.csv", f"{pairs / 'tiny.py'}:bright"
     refused(bench("--detect", boxes), "--detector")
+    twice = ("--detector", tiny, "--detector", tiny)
+    refused(bench("--detect", boxes, *twice), "two detectors have the same name, tiny:bright")
     refused(bench("--detect", boxes, "--detector", f"{pairs / 'tiny.py'}:dark"), "dark")
     refused(bench("--detect", boxes, "--detector", "model.pt"), "FILE.onnx")
     refused(bench("--detect", tmp_path / "none.csv", "--detector", tiny), "none.csv")
@@ -207,4 +244,7 @@ def test_bad_boxes_and_detectors_are_refused_in_one_line(pairs, tmp_path):
         (tmp_path / "bad.csv").write_text(f"pair,class,x0,y0,x1,y1\n{line}\n")
         with pytest.raises(DdfmError, match=f"line 2: .*{word}"):
             read_boxes(tmp_path / "bad.csv")
+    (tmp_path / "bad.csv").write_text("pair,class,x0,y0,x1,y1,annotated_on\none,car,1,1,2,2,ir\n")
+    with pytest.raises(DdfmError, match="none whose annotated_on is fusion"):
+        read_boxes(tmp_path / "bad.csv")
     assert not (tmp_path / "no").exists()

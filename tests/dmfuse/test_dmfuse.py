@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ddfm.dmfuse.features import noise_like, read_features, shape_of_features
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.dmfuse.network import Head, HeadConfig, criss_cross
 from ddfm.dmfuse.weights import load_head
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.picture import from_array
 from ddfm.imaging.writing import write_image
@@ -244,6 +245,31 @@ def test_cached_targets_are_those_of_the_crops(pairs, tmp_path, monkeypatch):
     assert torch.allclose(anew, torch.minimum(*others.at([1])), atol=1e-3)
 
 
+def test_pairs_too_small_for_crops_are_named(pairs, tmp_path):
+    for kind in ("ir", "vi"):
+        (tmp_path / kind).mkdir()
+        picture = from_array(np.zeros((20, 90), np.uint8))
+        write_image(tmp_path / kind / "low.png", picture.pixels, picture)
+    both = [*find_pairs(tmp_path / "ir", tmp_path / "vi").pairs, *pairs]
+    with pytest.warns(DdfmWarning, match=r"pairs too small .* 1 of 5, such as low \(.* 32 pixels"):
+        assert len(choose_crops(both, 5, 32, 0, progress=False)) == 4
+
+
+def test_cached_arrays_grow_as_they_are_written(pairs, tmp_path, monkeypatch):
+    """A mapped file has its size at once, as a hole; a full disk then kills the process."""
+    crops = choose_crops(pairs, 9, 32, 0, progress=False)
+    sizes = []
+
+    def make(*sources):
+        sizes.extend(path.stat().st_size for path in tmp_path.glob(".partial-*"))
+        return torch.maximum(*sources)
+
+    monkeypatch.setattr("ddfm.training.crops.target", lambda kind: make)
+    Targets(tmp_path, crops, "published", progress=False)
+    row = 2 * 32 * 32  # bytes of one target in half precision
+    assert len(sizes) == 1 and sizes[0] <= 8 * row + 200  # before the ninth; 200 for the header
+
+
 def test_other_levels_keep_their_order_and_their_range():
     levels = torch.linspace(0, 1, 101)
     curves = torch.stack([other_levels(levels, np.random.default_rng(k)) for k in range(50)])
@@ -291,6 +317,15 @@ def test_a_killed_run_continues_with_the_same_result(pairs, trained, tmp_path, m
         train_dmfuse(pairs, tmp_path, tiny_prior(1), settings, progress=False)
     with pytest.raises(DdfmError, match=r"other settings \(data\)"):
         train_dmfuse(pairs[1:], tmp_path, tiny_prior(), settings, progress=False)
+
+
+def test_a_run_that_is_refused_leaves_the_features_of_the_other_one(pairs, trained, tmp_path):
+    shutil.copytree(trained.parent, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.npy")}
+    fewer = Settings(**QUICK | {"crops": 3}, steps=4)
+    with pytest.raises(DdfmError, match=r"other settings \(crops\)"):
+        train_dmfuse(pairs, tmp_path / "run", tiny_prior(), fewer, progress=False)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.npy")}
 
 
 def test_training_starts_from_another_head_of_the_same_design(pairs, trained, tmp_path):

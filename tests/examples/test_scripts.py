@@ -51,3 +51,19 @@ def test_a_fusion_without_torch_pads_cuts_and_warns(tmp_path):
     luma = sum(np.dot(pixels, [0.299, 0.587, 0.114]) for pixels in sources) / 2
     assert np.abs(np.asarray(Image.open(names[-1])) - luma[..., None]).max() <= 1
     assert done.stderr.count("is noisy") == 2 and done.stdout == "False\n"
+
+
+def test_without_torch_pictures_are_upright_and_have_8_bits(tmp_path):
+    pytest.importorskip("onnxruntime")
+    import runpy
+
+    read = runpy.run_path(str(ROOT / "examples" / "without_torch.py"))["read"]
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x112] = 6  # turned a quarter to the left, to be turned back
+    Image.fromarray(np.rot90(pixels)).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_allclose(read(tmp_path / "turned.png")[0], pixels.transpose(2, 0, 1) / 255)
+    for kind in (np.uint16, np.float32):
+        Image.fromarray(np.full((3, 5), 7000, kind)).save(tmp_path / "deep.tif")
+        with pytest.raises(SystemExit, match=r"deep\.tif has more than 8 bits"):
+            read(tmp_path / "deep.tif")

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ddfm import DdfmError, load_prior
+from ddfm import DdfmError, StorageError, load_prior
+from ddfm.errors import DdfmWarning
 from ddfm.numerics.noise_level import noise_level
 from ddfm.priors.denoise import denoise, denoising_psnr, noisy, padded, unclipped
 from ddfm.priors.gaussian import GaussianPrior
@@ -90,6 +91,19 @@ def test_training_writes_a_prior(photographs, tmp_path):
     (out / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(DdfmError, match="cannot write .*checkpoint.pt"):
         train_prior(photographs, out, QUICK, progress=False)
+
+
+def test_a_checkpoint_on_a_full_disk_is_an_error_of_one_line(tmp_path):
+    resource = pytest.importorskip("resource", reason="limits are tested where there are limits")
+    run = PriorRun(QUICK, tmp_path, torch.device("cpu"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot write .*checkpoint\.pt"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_drawing_samples_shows_a_progress_bar(photographs, tmp_path, capsys):
@@ -205,6 +219,13 @@ def test_bad_folders_are_refused_in_one_line(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DdfmError, match="broken.png.* remove it from the folder"):
         Photographs(find_photographs(tmp_path), 16, progress=False)
+
+
+def test_photographs_too_small_for_crops_are_named(photographs):
+    Image.new("RGB", (300, 100)).save(photographs / "low.png")
+    files = find_photographs(photographs)
+    with pytest.warns(DdfmWarning, match=r"to be used: 1 of 4, such as .*low\.png \(.* 128 pixels"):
+        Photographs(files, 128, progress=False)
 
 
 def test_hidden_files_are_no_photographs(photographs):

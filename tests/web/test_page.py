@@ -6,6 +6,7 @@ on the PATH, and the runtime, the folder dist of onnxruntime-web, at $DDFM_ONNXR
 """
 
 import io
+import json
 import os
 import shutil
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ddfm.web
 from command_line import ddfm_run, refused
 from ddfm.storage.ours import MARK
 from ddfm.web.server import site_server
@@ -81,6 +83,20 @@ def test_graphs_that_it_makes_are_counted(graphs, runtime, tmp_path, monkeypatch
     build_site(tmp_path / "site", runtime)
     lines = capsys.readouterr().err.splitlines()
     assert "graphs made: 0 of 5" in lines[0] and "graphs made: 5 of 5" in lines[-1]
+
+
+def test_browsers_notice_a_new_site_by_the_bytes_of_offline_js(site, graphs, runtime, tmp_path):
+    """They compare nothing else, and keep the old site as long as these are the same."""
+    (tmp_path / "graphs").mkdir()
+    for path in graphs.iterdir():
+        other = graphs / "tone.onnx" if path.name == "noise.onnx" else path
+        (tmp_path / "graphs" / path.name).write_bytes(other.read_bytes())
+    build_site(tmp_path / "new", runtime, tmp_path / "graphs")
+    texts = []
+    for folder in (site, tmp_path / "new"):
+        texts.append((folder / "offline.js").read_text())
+        assert f"'{json.loads((folder / 'site.json').read_text())['version']}'" in texts[-1]
+    assert texts[0] != texts[1]
 
 
 def test_headers_forbid_other_hosts_and_folders_are_not_listed(address):
@@ -175,8 +191,7 @@ def test_two_pictures_are_fused_in_the_browser_and_nothing_leaves_it(page, addre
     visible = b["pixels"] @ [0.299, 0.587, 0.114]
     assert np.abs(downloaded(page) - visible[..., None]).max() <= 1 / 255
     page.click("#swap")
-    shown = "['a', 'b'].map(side => document.getElementById(`file-${side}`).files[0].name)"
-    assert page.evaluate(shown) == ["2.png", "1.png"]
+    assert names_of_inputs(page) == ["2.png", "1.png"]
 
 
 def test_the_download_has_the_exif_of_the_camera(page):
@@ -233,6 +248,75 @@ def test_a_damaged_file_causes_a_message(page):
     assert "of the same size" in page.inner_text("#warning")
 
 
+def dropped(page, selector, *files):
+    """Whether the page takes files that are dropped on an element, instead of the browser."""
+    drop = """([selector, files]) => {
+        const dataTransfer = new DataTransfer();
+        for (const [name, type, data] of files) {
+            dataTransfer.items.add(new File([new Uint8Array(data)], name, {type}));
+        }
+        const about = {dataTransfer, bubbles: true, cancelable: true};
+        return ['dragover', 'drop'].every(kind => !document.querySelector(selector)
+            .dispatchEvent(new DragEvent(kind, about)));
+    }"""
+    given = [[file["name"], file["mimeType"], list(file["buffer"])] for file in files]
+    return page.evaluate(drop, [selector, given])
+
+
+def names_of_inputs(page):
+    return page.evaluate(
+        "['a', 'b'].map(side => document.getElementById(`file-${side}`).files[0]?.name)"
+    )
+
+
+def test_two_pictures_dropped_anywhere_are_both_taken_and_the_page_is_never_left(page):
+    assert dropped(page, "header", picture(1), picture(2))
+    page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+    assert names_of_inputs(page) == ["1.png", "2.png"]
+    assert dropped(page, "#drop-a span", picture(3))
+    assert names_of_inputs(page) == ["3.png", "2.png"]
+    assert dropped(page, "main", picture(4))
+    assert "on Infrared or Visible" in page.inner_text("#warning")
+    assert names_of_inputs(page) == ["3.png", "2.png"]
+
+
+def test_the_last_file_counts_whatever_is_still_being_read_or_fused(page):
+    """A damaged file while the one before it is fused, and one that is read more slowly."""
+    broken = given(picture(1)) | {"name": "broken.png"}
+    dropped(page, "main", picture(1), picture(2))
+    page.set_input_files("#file-a", broken | {"buffer": broken["buffer"][:60]})
+    page.wait_for_timeout(1500)
+    assert "broken.png is not an image" in page.inner_text("#warning")
+    assert not page.is_visible("#result")
+    page.evaluate("""() => {
+        const decode = createImageBitmap;
+        window.createImageBitmap = async (file, ...how) => {
+            if (file.name === '3.png') await new Promise(done => setTimeout(done, 1000));
+            return decode(file, ...how);
+        };
+    }""")
+    page.set_input_files("#file-a", given(picture(3)))
+    page.set_input_files("#file-a", given(picture(4)))
+    page.wait_for_timeout(1500)
+    assert page.inner_text("#drop-a output").startswith("4.png")
+    page.set_input_files("#file-a", given(picture(3)))
+    page.click("#swap")
+    page.wait_for_timeout(1500)
+    assert page.inner_text("#drop-a output").startswith("2.png")
+    assert page.inner_text("#drop-b output").startswith("3.png")
+
+
+def test_a_picture_of_16_bits_is_named(page):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((37, 45), 7000, np.uint16)).save(buffer, "PNG")
+    deep = {"name": "raw.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.set_input_files("#file-a", deep)
+    page.set_input_files("#file-b", given(picture(2)))
+    page.wait_for_selector("#warning:not([hidden])")
+    said = page.inner_text("#warning")
+    assert said.startswith("raw.png: 16 bits") and "raw.png and 2.png: noisy" in said
+
+
 def test_it_works_offline_and_all_controls_have_labels(page):
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     page.context.set_offline(True)
@@ -243,3 +327,44 @@ def test_it_works_offline_and_all_controls_have_labels(page):
         "e => e.ariaLabel || e.labels?.[0]?.textContent.trim() || e.textContent.trim())"
     )
     assert all(names)
+
+
+def test_a_new_site_replaces_the_old_one_and_no_cache_of_others(browser, site, runtime, tmp_path):
+    """At the second visit at the latest; the first may still show the old one, while it loads."""
+    folder, graphs = tmp_path / "site", tmp_path / "graphs"
+    graphs.mkdir()
+    for path in (site / "graphs").iterdir():
+        (graphs / path.name).write_bytes(path.read_bytes())
+    build_site(folder, runtime, graphs)
+    ready = "navigator.serviceWorker.ready.then(() => caches.keys())"
+    title = "document.querySelector('h1').textContent"
+    with site_server(folder, 0) as server, browser.new_context() as context:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        [old] = page.evaluate(ready)
+        page.evaluate("caches.open('of somebody else')")
+        folder.rename(tmp_path / "old")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ddfm.web.site.files", lambda package: later_pages(tmp_path))
+            build_site(folder, runtime, graphs)
+        page.reload()
+        for _ in range(100):
+            if old not in page.evaluate(ready):
+                break
+            page.wait_for_timeout(100)
+        page.reload()
+        assert page.evaluate(title) == "A later page"
+        assert "of somebody else" in page.evaluate(ready)
+        server.shutdown()
+
+
+def later_pages(folder: Path) -> Path:
+    """The files of the page with another headline, as a later version of ddfm may have."""
+    later = folder / "page"
+    if not later.exists():
+        shutil.copytree(Path(ddfm.web.__file__).parent / "page", later)
+        text = (later / "index.html").read_text()
+        headline = "Fuse an infrared and a visible image"
+        (later / "index.html").write_text(text.replace(headline, "A later page"))
+    return folder

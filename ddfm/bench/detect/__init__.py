@@ -8,7 +8,7 @@ source alone.
 from __future__ import annotations
 
 from ddfm.bench.detect.boxes import read_boxes
-from ddfm.bench.detect.detectors import load_detector
+from ddfm.bench.detect.detectors import load_detectors
 from ddfm.bench.detect.judge import check_boxes, detect
 
-__all__ = ["check_boxes", "detect", "load_detector", "read_boxes"]
+__all__ = ["check_boxes", "detect", "load_detectors", "read_boxes"]

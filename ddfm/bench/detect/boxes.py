@@ -74,7 +74,7 @@ def read_boxes(path: Path, on: tuple[str, ...] = ("fusion",)) -> Annotated:
         if group:
             groups[name] = group
     if not boxes:
-        raise InputError(f"{path}: holds no boxes")
+        raise InputError(f"{path}: holds no boxes, or none whose annotated_on is {' or '.join(on)}")
     return Annotated(boxes, groups)
 
 

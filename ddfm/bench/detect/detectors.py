@@ -33,7 +33,7 @@ from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
 from ddfm.errors import InputError, MissingExtra, one_line
 from ddfm.storage.inputs import existing_file
 
-__all__ = ["Detector", "OnnxDetector", "load_detector"]
+__all__ = ["Detector", "OnnxDetector", "load_detector", "load_detectors"]
 
 Detector = Callable[[Array], Iterable[tuple[str, float, Corners]]]
 LAYOUTS = ("yolo", "lists")
@@ -41,6 +41,17 @@ SETTINGS = ("classes", "layout", "divide", "mean", "std", "order")
 FILL = 114  # grey level of the padding that such models are trained with
 FAINTEST = 0.01  # lowest score of detections that are kept
 SAME = 0.5  # least overlap of two detections that count as the same object
+
+
+def load_detectors(names: Iterable[str]) -> dict[str, Detector]:
+    """The detectors by name; see `load_detector`."""
+    loaded: dict[str, Detector] = {}
+    for text in names:
+        name, detector = load_detector(text)
+        if name in loaded:
+            raise InputError(f"two detectors have the same name, {name}; rename one")
+        loaded[name] = detector
+    return loaded
 
 
 def load_detector(name: str) -> tuple[str, Detector]:

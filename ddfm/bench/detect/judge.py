@@ -7,10 +7,12 @@ detections.md     AP50 in tables
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from ddfm.bench.detect.scores import (
     recall,
 )
 from ddfm.bench.results import Bench
-from ddfm.errors import InputError
+from ddfm.errors import DdfmWarning, InputError, short
 from ddfm.imaging.picture import Picture, eight_bit, in_rgb
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
@@ -73,9 +75,12 @@ def detect(
 ) -> list[Score]:
     """Runs the detectors on all results and sources of annotated pairs; writes both files."""
     pairs = _annotated_pairs(annotated, result.datasets)
+    wanted = {box.kind for _, name in pairs for box in annotated.boxes[name]}
+    _name_incomplete(result, pairs)
     scores = []
     for name, detector in detectors.items():
         found = _found(result, pairs, detector)
+        _name_classes_never_found(name, found, wanted)
         for group, some in _groups(annotated, pairs).items():
             scores += _scores(name, group, some, found, annotated, _common(annotated, pairs))
     _write(scores, out)
@@ -124,9 +129,42 @@ def _found(
     return {name: boxes for name, boxes in found.items() if set(boxes) == wanted}
 
 
+def _name_incomplete(result: Bench, pairs: Sequence[Pair]) -> None:
+    """Warns of methods that are left out because they have no result of some pairs."""
+    for method in result.methods:
+        own = {(row.dataset, row.pair.name) for row in result.rows if row.method == method.name}
+        if missing := set(pairs) - own:
+            word = f"{method.name} is not among the detections: it has no result for "
+            word += f"{len(missing)} of {len(pairs)} pairs with boxes"
+            warnings.warn(word, DdfmWarning, stacklevel=3)
+
+
+def _name_classes_never_found(
+    detector: str, found: Mapping[str, Mapping[Pair, list[Box]]], wanted: set[str]
+) -> None:
+    """Warns of annotated classes that a detector may not know, or call by another name."""
+    seen = {box.kind for of_pairs in found.values() for some in of_pairs.values() for box in some}
+    for kind in sorted(wanted - seen):
+        others = ", ".join(sorted(seen)) or "nothing"
+        word = f"{detector} found no {kind} in any image, which counts as 0; it found {others}"
+        warnings.warn(word, DdfmWarning, stacklevel=3)
+
+
 def _boxes(detector: Detector, picture: Picture) -> list[Box]:
     found = detector(np.ascontiguousarray(in_rgb(eight_bit(picture))))
-    return [Box(str(kind), corners(c), float(score)) for kind, score, c in found]
+    return [_box(each) for each in found]
+
+
+def _box(found: Any) -> Box:
+    """One detection, as a function of the user returns it."""
+    try:
+        kind, score, places = found
+        return Box(str(kind), corners(places), float(score))
+    except (TypeError, ValueError):
+        raise InputError(
+            "a detector must return (class, score, (x0, y0, x1, y1)) for each object, not "
+            f"{short(found)}"
+        ) from None
 
 
 def _scores(

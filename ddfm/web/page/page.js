@@ -6,6 +6,7 @@ const $ = id => document.getElementById(id);
 const sources = {a: null, b: null}; // {name, width, height, rgb, exif}
 let fused = null; // luminance, {width, height, plane}
 let round = 0; // number of the current fusion; results of earlier ones are ignored
+const chosen = {a: null, b: null}; // the last file chosen, which may still be being read
 
 const worker = new Worker('worker.js', {type: 'module'});
 const waiting = new Map();
@@ -46,20 +47,32 @@ async function read(file) {
   const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
   context.drawImage(image, 0, 0);
   const rgb = asRGB(context.getImageData(0, 0, width, height));
-  return {name: file.name, width, height, rgb, exif: exifOf(new Uint8Array(await file.arrayBuffer()))};
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  return {name: file.name, width, height, rgb, exif: exifOf(bytes), deep: isDeep(bytes)};
+}
+
+/** Whether a PNG has 16 bits; the browser drops the lower 8. */
+function isDeep(bytes) {
+  return String.fromCharCode(...bytes.subarray(1, 4)) === 'PNG' && bytes[24] === 16;
 }
 
 async function choose(side, file) {
   if (!file) return;
+  chosen[side] = file;
+  round++; // a fusion of what was there before is of no use
+  fused = null;
   warn('');
+  let source = null, problem;
   try {
-    sources[side] = await read(file);
+    source = await read(file);
   } catch (error) {
-    sources[side] = null;
-    show(side);
-    return fail(error.message);
+    problem = error.message;
   }
+  side = ['a', 'b'].find(side => chosen[side] === file); // they may have been swapped meanwhile
+  if (!side) return; // another was chosen meanwhile
+  sources[side] = source;
   show(side);
+  if (problem) return fail(problem);
   await fuse();
 }
 
@@ -111,9 +124,14 @@ async function fuse() {
     await paint();
     $('result').scrollIntoView({block: 'nearest'}); // on a phone it is below the visible part
     say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s, on this device.`);
-    const loud = ['a', 'b'].filter((_, k) => noise[k] >= site.clean).map(s => sources[s].name);
-    warn(loud.length ? `${loud.join(' and ')}: noisy. ddfm on the command line removes noise `
-      + 'first, which this page does not.' : '');
+    const loud = [a, b].filter((_, k) => noise[k] >= site.clean), deep = [a, b].filter(s => s.deep);
+    const names = some => some.map(s => s.name).join(' and ');
+    warn([
+      deep.length && `${names(deep)}: 16 bits, of which this page uses the upper 8. ddfm on the `
+        + 'command line uses all.',
+      loud.length && `${names(loud)}: noisy. ddfm on the command line removes noise first, which `
+        + 'this page does not.',
+    ].filter(Boolean).join(' '));
   } catch (error) {
     if (mine === round) fail(`The images could not be fused: ${error.message}`);
   }
@@ -167,18 +185,33 @@ function save() {
 for (const side of ['a', 'b']) {
   const drop = $(`drop-${side}`), input = $(`file-${side}`);
   input.onchange = () => choose(side, input.files[0]);
-  drop.ondragover = event => { event.preventDefault(); drop.classList.add('over'); };
+  drop.ondragover = () => drop.classList.add('over');
   drop.ondragleave = () => drop.classList.remove('over');
-  drop.ondrop = event => {
-    event.preventDefault();
-    drop.classList.remove('over');
-    input.files = event.dataTransfer.files; // so that the input shows the name
-    choose(side, input.files[0]);
-  };
+  drop.ondrop = () => drop.classList.remove('over');
 }
+
+// Anywhere on the page, because a browser leaves it and opens the file where none is expected.
+document.ondragover = event => event.preventDefault();
+document.ondrop = event => {
+  event.preventDefault();
+  const {files} = event.dataTransfer, drop = event.target.closest?.('.drop');
+  if (files.length === 1 && drop) put(drop.id.slice(-1), files[0]);
+  else if (files.length === 2) ['a', 'b'].forEach((side, k) => put(side, files[k]));
+  else if (files.length) warn('Drop one image on Infrared or Visible, or two at once.');
+};
+
+/** Chooses a file as its input would, which shows the name. */
+function put(side, file) {
+  const one = new DataTransfer();
+  one.items.add(file);
+  $(`file-${side}`).files = one.files;
+  choose(side, file);
+}
+
 $('swap').onclick = async () => {
   const [a, b] = ['a', 'b'].map(side => $(`file-${side}`));
   [sources.a, sources.b] = [sources.b, sources.a];
+  [chosen.a, chosen.b] = [chosen.b, chosen.a];
   [a.files, b.files] = [b.files, a.files];
   show('a');
   show('b');
