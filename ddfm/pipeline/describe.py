@@ -240,7 +240,7 @@ def _video_at(path: Path) -> dict[str, Any]:
             "color": picture.is_color,
             "rate": reader.rate,
             "frames": reader.count,
-            "exact": bool(stream.frames),
+            "exact": reader.exact,
             "seconds": round(seconds, 3) or None,
             "sound": _sound(film),
         }

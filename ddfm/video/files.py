@@ -73,9 +73,12 @@ class VideoReader:
             self.stream.thread_type = "AUTO"
             self.stream.codec_context.options = limits
             self.rate = float(self.stream.average_rate or RATE)
-            # Not all formats have the number of frames; an estimate does for a progress bar.
-            seconds = (self.container.duration or 0) / 1e6
-            self.count = self.stream.frames or round(seconds * self.rate) or None
+            # Not all formats have the number of frames, and that of a film that was shortened
+            # without encoding includes those before the cut; an estimate does for a progress bar.
+            held = self.stream.frames
+            shown = round((self.container.duration or 0) / 1e6 * self.rate)
+            self.exact = held > 0 and not 0 < shown < held - 1
+            self.count = (held if self.exact else shown or held) or None
             ask_pixels(self.stream.width, self.stream.height, str(path))
 
     def __iter__(self) -> Iterator[Picture]:

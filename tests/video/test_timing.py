@@ -14,6 +14,7 @@ from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError
 from ddfm.pipeline.film_files import open_film
 from ddfm.pipeline.films import fuse_sequence
+from ddfm.video.files import VideoReader
 from ddfm.video.timing import Timing, at_rate, in_seconds, timing_of
 from film_files import write_film
 
@@ -105,6 +106,27 @@ def test_a_rate_that_varies_is_followed(tmp_path, av):
     pairs = np.array(pairs_of(open_film(steady, phone)))
     assert 39 <= len(pairs) <= 40
     assert np.abs(pairs[:, 0] - pairs[:, 1]).max() <= 0.06
+
+
+def test_a_film_that_was_shortened_without_encoding_has_the_frames_that_are_shown(tmp_path, av):
+    """By an edit list (ISO 14496-12): the frames before the cut are in the file for decoding."""
+    frames = [np.full((32, 32), 5 * k, np.uint8) for k in range(30)]
+    whole = write_film(tmp_path / "whole.mp4", frames, 10)
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(whole)) as film, av.open(str(cut), "w") as out:
+        stream = out.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(video=0):
+            if packet.size:
+                early = round(1.3 / packet.time_base)
+                packet.pts, packet.dts = packet.pts - early, packet.dts - early
+                packet.stream = stream
+                out.mux(packet)
+    shown = [255 * picture.pixels.mean() / 5 for picture in VideoReader(cut)]
+    assert shown == pytest.approx(range(13, 30), abs=0.3)
+    assert timing_of(cut).seconds == pytest.approx(1.7)
+    assert VideoReader(cut).count == 17
+    film = open_film(cut, whole)
+    assert film.count == 17 and any("continues after 1.7 s" in note for note in film.notes)
 
 
 def test_a_delay_pairs_what_was_recorded_at_the_same_time(tmp_path, av):
