@@ -22,6 +22,7 @@ import numpy as np
 from ddfm.errors import DdfmError, InputError, MissingExtra, StorageError, one_line
 from ddfm.imaging.metadata.record import is_record
 from ddfm.imaging.picture import LUMA, Picture, from_array, in_rgb, to_array
+from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_pixels, max_bytes, max_pixels
 from ddfm.storage.inputs import existing_file
@@ -43,6 +44,7 @@ __all__ = [
     "open_whole",
     "record_in",
     "stream_like",
+    "taken_otherwise",
     "writing_explained",
 ]
 
@@ -50,6 +52,8 @@ RATE = 25.0  # frames per second if none are given
 FRAME_BYTES = 32  # bytes per pixel: decoded, as 16-bit RGB, as float64 for grey, as float32
 # Without the last, x264 would round as the processor and even the place in memory suggest.
 H264 = {"crf": "14", "x264-params": "cpu-independent=1"}
+SQUARE = 0.02  # most by which the sides of pixels may differ without a warning
+HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-R BT.2100, by their codes in ITU-T H.273
 COLORED = 12 / 255  # least difference of channels that is colour, not an artefact of compression
 
 
@@ -248,6 +252,25 @@ def stream_like(container: Any, pictures: Any) -> Any:
     return stream
 
 
+def taken_otherwise(path: Path) -> Iterator[str]:
+    """What a video states about its pixels that is not followed, in words."""
+    with open_whole(path) as film:
+        stream = film.streams.video[0]
+        shape = stream.sample_aspect_ratio or 1
+        if abs(shape - 1) > SQUARE:
+            yield (
+                f"{path} has pixels {float(shape):.3g} times as wide as high, which are taken as "
+                f"squares; ffmpeg -i IN -vf 'scale=iw*sar:ih,setsar=1' OUT.mkv makes them so"
+            )
+        coded = stream.codec_context
+        if coded is not None and coded.color_trc in HDR:
+            yield (
+                f"{path} is in HDR ({HDR[coded.color_trc]}), which is read like other videos: its "
+                "levels are not those of the scene, and colours are pale; record without HDR, or "
+                "convert it first"
+            )
+
+
 def comment(record: str | None) -> str:
     """The comment of a video by ddfm, with the record of how it was made."""
     return MARK if record is None else f"{MARK}\n{record}"
@@ -280,6 +303,11 @@ def open_video(path: Path, options: dict[str, str] | None = None) -> Any:
         # FFmpeg would take what precedes a colon in a relative path for a protocol.
         film = av.open(str(path.absolute()), options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if is_image(path):
+            raise InputError(
+                f"{path} is not a video, but an image; convert an animation to a video first, as "
+                "by ffmpeg -i IN.gif OUT.mkv"
+            ) from None
         raise InputError(
             f"{path} is not a video, or damaged (known: MP4, MOV, MKV, WebM, AVI, MPEG): "
             f"{one_line(error)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -140,6 +141,29 @@ def test_a_delay_pairs_what_was_recorded_at_the_same_time(tmp_path, av):
     for delay in (1.99, 2.5):
         with pytest.raises(DdfmError, match=r"a\.mkv ends before the other video begins; check"):
             open_film(a, b, delay=delay)
+
+
+def test_what_a_video_states_of_its_pixels_and_is_not_followed_is_told(tmp_path, av):
+    """By the codes of ITU-T H.273: 16 and 18 are the transfer functions of HDR, 1 is BT.709."""
+    for name, shape, curve, told in [
+        ("plain.mp4", None, 1, []),
+        ("wide.mp4", Fraction(16, 11), 1, ["1.45 times as wide as high"]),
+        ("phone.mp4", Fraction(1), 18, [r"in HDR \(HLG\)"]),
+        ("both.mp4", Fraction(1, 2), 16, ["0.5 times as wide as high", r"in HDR \(PQ\)"]),
+    ]:
+        with av.open(str(tmp_path / name), "w") as film:
+            stream = film.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+            stream.codec_context.color_trc = curve
+            if shape is not None:
+                stream.codec_context.sample_aspect_ratio = shape
+            film.mux(stream.encode(av.VideoFrame(32, 24, "yuv420p")))
+            film.mux(stream.encode(None))
+        # Both sources are this film.
+        notes = open_film(tmp_path / name, tmp_path / name).notes
+        assert len(notes) == 2 * len(told)
+        for text, note in zip(2 * told, notes, strict=True):
+            assert re.search(text, note)
 
 
 def test_a_declared_rate_that_is_that_of_a_clock_is_measured(tmp_path, av):
