@@ -12,6 +12,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 __all__ = ["PRIVATE", "dicom_series", "dicom_slice"]
 
+FRAME = generate_uid()  # all series are of one space, unless another is given
+
 # What of a person must not come through, by keyword.
 PRIVATE = {
     "PatientName": "Doe^Jane",
@@ -75,7 +77,7 @@ def dicom_series(
     folder.mkdir(parents=True, exist_ok=True)
     positions = [(0, 0, k) for k in range(len(stored))] if positions is None else positions
     more = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()} | more
-    more = {"FrameOfReferenceUID": generate_uid()} | more
+    more = {"FrameOfReferenceUID": FRAME} | more
     names = range(len(stored)) if order is None else order
     for plane, position, name in zip(stored, positions, names, strict=True):
         dicom_slice(folder / f"IM{name:04d}", plane, position, **more)

@@ -207,6 +207,14 @@ class _Outputs:
         check_volume_output(self.output)
         if self.uncertainty is not None:
             check_map_output(self.uncertainty)
+        if self.keep_identity and all(
+            path is None or path.suffix.lower() not in ("", ".dcm")
+            for path in (self.output, self.uncertainty)
+        ):
+            raise click.UsageError(
+                f"--keep-identity is for DICOM, which {self.output} is not; leave it out, or name "
+                "a folder"
+            )
         if self.attribution is not None:
             check_planes_output(self.attribution)
         if self.montage is not None:

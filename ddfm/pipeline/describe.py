@@ -155,12 +155,19 @@ def _kind(file: Path) -> str:
 def _volume_at(path: Path) -> dict[str, Any]:
     """What a volume is; of a file that holds several ("volumes"), it is about the first.
 
+    Three volumes of bytes are one in colour, as for `ddfm volume`.
+
     "axes" are the letters of the sides that the indices proceed to. "black_and_white" are the
     values that become black and white, as "scaled_by" tells. "window" has level and width that the
     file itself suggests, or is None. "observed" is what `ddfm volume` would correct in some slices.
     """
     count = volume_count(path)
-    volume = read_volume(path, volume=0 if count > 1 else None)
+    try:
+        volume = read_volume(path)
+    except InputError:
+        if count == 1:
+            raise
+        volume = read_volume(path, volume=0)
     with explained(str(path)):  # pydicom decodes elements when they are first used
         return _about(volume, count, path)
 
@@ -240,7 +247,7 @@ def _video_at(path: Path) -> dict[str, Any]:
             "color": picture.is_color,
             "rate": reader.rate,
             "frames": reader.count,
-            "exact": bool(stream.frames),
+            "exact": reader.exact,
             "seconds": round(seconds, 3) or None,
             "sound": _sound(film),
         }

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,14 @@ from ddfm.storage.checksum import KnownFile, sha256_of_all
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import NAME, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
-from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video, comment
+from ddfm.video.files import (
+    RATE,
+    VideoReader,
+    VideoWriter,
+    check_video,
+    comment,
+    taken_otherwise,
+)
 from ddfm.video.formats import WRITTEN
 from ddfm.video.sound import complete
 from ddfm.video.timing import at_rate, in_seconds, timing_of
@@ -52,7 +60,7 @@ class Film:
         files: the files that each of the two films is read from.
         part: the frames that this process fuses while others fuse the rest; None is all frames.
         skipped: the seconds of each video that precede the first frame of the result.
-        notes: how the timing of the two differs, for the user.
+        notes: how the timing of the two differs, and what else the user should know.
         repeated: how often the result shows each frame of the slower video, at least 1.
     """
 
@@ -336,7 +344,7 @@ def _videos(a: Path, b: Path, rate: float | None, delay: float) -> Film:
         min(counts),
         files=([a], [b]),
         skipped=skipped,
-        notes=tuple(_differences(paths, rates, left)),
+        notes=(*_differences(paths, rates, left), *chain(*map(taken_otherwise, paths))),
         repeated=max(1.0, rate / min(rates)),
     )
 

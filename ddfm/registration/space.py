@@ -26,6 +26,7 @@ from ddfm.arguments import one_of
 
 __all__ = [
     "SPACE_MODELS",
+    "SURE_SCORE",
     "SpaceAlignment",
     "align_space",
     "apart",

@@ -22,6 +22,7 @@ import numpy as np
 from ddfm.errors import DdfmError, InputError, MissingExtra, StorageError, one_line
 from ddfm.imaging.metadata.record import is_record
 from ddfm.imaging.picture import LUMA, Picture, from_array, in_rgb, to_array
+from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_pixels, max_bytes, max_pixels
 from ddfm.storage.inputs import existing_file
@@ -43,11 +44,16 @@ __all__ = [
     "open_whole",
     "record_in",
     "stream_like",
+    "taken_otherwise",
     "writing_explained",
 ]
 
 RATE = 25.0  # frames per second if none are given
 FRAME_BYTES = 32  # bytes per pixel: decoded, as 16-bit RGB, as float64 for grey, as float32
+# Without the last, x264 would round as the processor and even the place in memory suggest.
+H264 = {"crf": "14", "x264-params": "cpu-independent=1"}
+SQUARE = 0.02  # most by which the sides of pixels may differ without a warning
+HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-R BT.2100, by their codes in ITU-T H.273
 COLORED = 12 / 255  # least difference of channels that is colour, not an artefact of compression
 
 
@@ -71,9 +77,12 @@ class VideoReader:
             self.stream.thread_type = "AUTO"
             self.stream.codec_context.options = limits
             self.rate = float(self.stream.average_rate or RATE)
-            # Not all formats have the number of frames; an estimate does for a progress bar.
-            seconds = (self.container.duration or 0) / 1e6
-            self.count = self.stream.frames or round(seconds * self.rate) or None
+            # Not all formats have the number of frames, and that of a film that was shortened
+            # without encoding includes those before the cut; an estimate does for a progress bar.
+            held = self.stream.frames
+            shown = round((self.container.duration or 0) / 1e6 * self.rate)
+            self.exact = held > 0 and not 0 < shown < held - 1
+            self.count = (held if self.exact else shown or held) or None
             ask_pixels(self.stream.width, self.stream.height, str(path))
 
     def __iter__(self) -> Iterator[Picture]:
@@ -194,7 +203,7 @@ class VideoWriter:
             self.stream.pix_fmt = "gbrp16le" if deep else "bgr0"
             return
         self.stream.pix_fmt = "yuv420p"
-        self.stream.options = {"crf": "14"}
+        self.stream.options = H264
         # BT.709 of limited range, marked as such; otherwise players guess it from the frame size.
         context = self.stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
@@ -243,6 +252,25 @@ def stream_like(container: Any, pictures: Any) -> Any:
     return stream
 
 
+def taken_otherwise(path: Path) -> Iterator[str]:
+    """What a video states about its pixels that is not followed, in words."""
+    with open_whole(path) as film:
+        stream = film.streams.video[0]
+        shape = stream.sample_aspect_ratio or 1
+        if abs(shape - 1) > SQUARE:
+            yield (
+                f"{path} has pixels {float(shape):.3g} times as wide as high, which are taken as "
+                f"squares; ffmpeg -i IN -vf 'scale=iw*sar:ih,setsar=1' OUT.mkv makes them so"
+            )
+        coded = stream.codec_context
+        if coded is not None and coded.color_trc in HDR:
+            yield (
+                f"{path} is in HDR ({HDR[coded.color_trc]}), which is read like other videos: its "
+                "levels are not those of the scene, and colours are pale; record without HDR, or "
+                "convert it first"
+            )
+
+
 def comment(record: str | None) -> str:
     """The comment of a video by ddfm, with the record of how it was made."""
     return MARK if record is None else f"{MARK}\n{record}"
@@ -275,6 +303,11 @@ def open_video(path: Path, options: dict[str, str] | None = None) -> Any:
         # FFmpeg would take what precedes a colon in a relative path for a protocol.
         film = av.open(str(path.absolute()), options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if is_image(path):
+            raise InputError(
+                f"{path} is not a video, but an image; convert an animation to a video first, as "
+                "by ffmpeg -i IN.gif OUT.mkv"
+            ) from None
         raise InputError(
             f"{path} is not a video, or damaged (known: MP4, MOV, MKV, WebM, AVI, MPEG): "
             f"{one_line(error)}"

@@ -45,7 +45,9 @@ def timing_of(path: Path) -> Timing:
     with open_whole(path) as film:
         stream = film.streams.video[0]
         declared = float(stream.average_rate or 0)
-        stamps = [packet.pts for packet in film.demux(stream) if packet.size]
+        packets = [packet for packet in film.demux(stream) if packet.size]
+        # Those before the cut of a film that was shortened without encoding are not shown.
+        stamps = [packet.pts for packet in packets if not packet.is_discard]
         known = [(float(stamp * stream.time_base), None) for stamp in stamps if stamp is not None]
     rate = declared or RATE
     if len(known) < max(2, len(stamps)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ddfm.arguments import one_of
 from ddfm.errors import DdfmWarning, InputError
-from ddfm.registration.space import GRIDS, SPACE_MODELS, align_space, apart, corners_of
+from ddfm.registration.space import GRIDS, SPACE_MODELS, SURE_SCORE, align_space, apart, corners_of
 from ddfm.volumes.resample import check_overlap, overlap
 from ddfm.volumes.volume import Volume
 
@@ -44,10 +44,19 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     )
     applied = not look and found.sure
     about = _about(found.matrix, found.off, sure=found.sure, applied=applied)
-    if look and found.sure and found.off > max(LEAVE, 2 * float(fixed.spacing.max())):
+    most = max(LEAVE, 2 * float(fixed.spacing.max()))
+    if look and found.sure and found.off > most:
         warnings.warn(
             f"{moving.name} seems to be {found.off:.0f} mm off {fixed.name} in the patient's "
             "space; align=rigid (--align rigid) corrects it",
+            DdfmWarning,
+            stacklevel=3,
+        )
+    fits = found.off <= most and found.score > SURE_SCORE
+    if look and not (found.sure or fits) and _of_two_frames(moving, fixed):
+        warnings.warn(
+            f"{moving.name} and {fixed.name} have different frames of reference in DICOM, so that "
+            "their positions may not belong together; align=rigid (--align rigid) finds out",
             DdfmWarning,
             stacklevel=3,
         )
@@ -65,6 +74,13 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     if applied:
         moving = replace(moving, affine=found.placed(moving.affine))
     return moving, about
+
+
+def _of_two_frames(*volumes: Volume) -> bool:
+    """Whether DICOM states that positions in the volumes are counted from different origins."""
+    headers = (volume.source for volume in volumes)
+    frames = [getattr(header, "FrameOfReferenceUID", None) for header in headers]
+    return all(frames) and frames[0] != frames[1]
 
 
 def placed(moving: Volume, fixed: Volume, matrix: np.ndarray) -> tuple[Volume, dict[str, Any]]:

@@ -7,6 +7,9 @@ background. Activity (PET, SPECT) may then be coloured, see `ddfm.imaging.colorm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from ddfm.arguments import check_percentiles
@@ -49,15 +52,15 @@ def is_ct(volume: Volume) -> bool:
 
 def find_window(window: str | Window) -> Window:
     """Level and width of a window given by name, as text ("40/80" or "40,80"), or as numbers."""
+    numbers: Sequence[Any] = window
     if isinstance(window, str):
         if window in WINDOWS:
             return WINDOWS[window]
-        parts = window.replace(",", "/").split("/")
-        if len(parts) != 2:
+        numbers = window.replace(",", "/").split("/")
+        if len(numbers) != 2:
             raise unknown("window", window, [*WINDOWS, "LEVEL/WIDTH"])
-        window = parts  # type: ignore[assignment]
     try:
-        level, width = map(float, window)
+        level, width = map(float, numbers)
     except (TypeError, ValueError, RuntimeError):  # as a tensor without numbers raises
         level, width = np.nan, np.nan
     if not (np.isfinite([level, width]).all() and width > 0):

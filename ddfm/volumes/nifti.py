@@ -34,7 +34,7 @@ _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 def read(path: Path, volume: int | None = None) -> Volume:
     """The only volume in a file, or the one with this number, from 0."""
     found = _read(existing_file(path), volume)
-    _warn_of_two_positions(found)
+    _warn_of_position(found)
     return found
 
 
@@ -102,10 +102,17 @@ def from_image(
     return Volume(usable(values, name), affine, name, source=header, stored_as=kind)
 
 
-def _warn_of_two_positions(volume: Volume) -> None:
-    """Warn if both affines in its header are of one kind, but differ by more than a voxel."""
+def _warn_of_position(volume: Volume) -> None:
+    """Warn if a NIfTI has no affine, or two of one kind that differ by more than a voxel."""
     header = volume.source
     codes = [int(header[code]) for code in ("qform_code", "sform_code") if code in header]
+    if len(codes) == 2 and not any(codes):
+        warnings.warn(
+            f"{volume.name}: its header gives no position, neither qform nor sform; its centre is "
+            "taken for the origin, and its first index for one that goes to the patient's left",
+            DdfmWarning,
+            stacklevel=4,
+        )
     if len(codes) < 2 or codes[0] != codes[1] or not codes[0]:
         return
     off = 0.0

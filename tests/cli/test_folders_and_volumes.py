@@ -313,6 +313,8 @@ def test_volumes_are_read_from_and_written_to_dicom(tmp_path):
         assert result.exit_code == 0, result.stderr
     names = [pydicom.dcmread(tmp_path / n / "0002.dcm").PatientName for n in ("one", "two")]
     assert names == ["Anonymous", "Doe^Jane"]
+    in_nifti = ddfm_run(*both, "-o", tmp_path / "out.nii", "--keep-identity")
+    refused(in_nifti, "--keep-identity is for DICOM, which")
 
 
 def test_bad_volumes_are_refused(tmp_path, volumes):

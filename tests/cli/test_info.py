@@ -12,6 +12,7 @@ from PIL import Image
 
 from command_line import ddfm_run, refused
 from ddfm.cli.looks import lines_about
+from ddfm.volumes.files import read_volume
 from film_files import write_film
 from flir_files import flir_jpeg
 
@@ -111,6 +112,19 @@ def test_a_volume_is_described(tmp_path):
     assert lines_of(tmp_path / "four.nii")[0].endswith(
         ", the first of 4 (--volume chooses another)"
     )
+
+
+def test_three_volumes_of_bytes_are_described_as_the_colours_that_are_fused(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    values = head(0, 250).astype(np.uint8)
+    path = tmp_path / "three.nii"
+    nibabel.save(nibabel.Nifti1Image(np.stack([values] * 3, -1), np.eye(4)), path)
+    assert read_volume(path).is_color
+    assert lines_of(path)[0] == (
+        "  volume    NIfTI, colour, 8 bits (--volume chooses one of its 3 channels)"
+    )
+    found = plain(path)
+    assert (found["color"], found["volumes"]) == (True, 3)
 
 
 def test_what_would_be_corrected_in_a_volume_is_what_is_corrected(tmp_path):

@@ -457,7 +457,7 @@ def test_bad_videos_are_refused(tmp_path, fuser, videos, av):
     bad.write_bytes(b"no video at all")
     fails("bad.mp4 is not a video, or damaged", b=bad)
     Image.new("L", (24, 20)).save(tmp_path / "picture.png")
-    fails("picture.png is not a video", a=tmp_path / "picture.png")
+    fails("picture.png is not a video, but an image", a=tmp_path / "picture.png")
     bad.write_bytes(vis.read_bytes()[: vis.stat().st_size // 2])
     fails("bad.mp4", b=bad)
     with av.open(str(tmp_path / "sound.mkv"), "w") as container:

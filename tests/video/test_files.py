@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from ddfm.errors import DdfmError
+from ddfm.video import files
 from ddfm.video.files import VideoReader
-from film_files import two_films, write_film
+from film_files import noisy, scene, two_films, write_film
 
 av = pytest.importorskip("av")
 
@@ -55,6 +56,15 @@ def test_h264_keeps_levels_and_colours(tmp_path, suffix):
         assert picture.size == (34, 42)  # H.264 has even sides
         assert np.abs(255 * picture.pixels - color).max() < 4
     assert [p.is_color for p in pictures] == [True] * 3 + [False] * 2
+
+
+def test_h264_is_the_same_on_any_processor(tmp_path, monkeypatch):
+    """Also without its special instructions, whose rounding depends on the place in memory."""
+    frames = [noisy(scene(k, 60, 180), k) for k in range(6)]
+    usual = write_film(tmp_path / "usual.mp4", frames).read_bytes()
+    plain = files.H264["x264-params"] + ":asm=0"
+    monkeypatch.setattr(files, "H264", files.H264 | {"x264-params": plain})
+    assert write_film(tmp_path / "plain.mp4", frames).read_bytes() == usual
 
 
 def test_videos_state_their_colour_matrix(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError
 from ddfm.pipeline.film_files import open_film
 from ddfm.pipeline.films import fuse_sequence
+from ddfm.video.files import VideoReader
 from ddfm.video.timing import Timing, at_rate, in_seconds, timing_of
 from film_files import write_film
 
@@ -107,6 +109,27 @@ def test_a_rate_that_varies_is_followed(tmp_path, av):
     assert np.abs(pairs[:, 0] - pairs[:, 1]).max() <= 0.06
 
 
+def test_a_film_that_was_shortened_without_encoding_has_the_frames_that_are_shown(tmp_path, av):
+    """By an edit list (ISO 14496-12): the frames before the cut are in the file for decoding."""
+    frames = [np.full((32, 32), 5 * k, np.uint8) for k in range(30)]
+    whole = write_film(tmp_path / "whole.mp4", frames, 10)
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(whole)) as film, av.open(str(cut), "w") as out:
+        stream = out.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(video=0):
+            if packet.size:
+                early = round(1.3 / packet.time_base)
+                packet.pts, packet.dts = packet.pts - early, packet.dts - early
+                packet.stream = stream
+                out.mux(packet)
+    shown = [255 * picture.pixels.mean() / 5 for picture in VideoReader(cut)]
+    assert shown == pytest.approx(range(13, 30), abs=0.3)
+    assert timing_of(cut).seconds == pytest.approx(1.7)
+    assert VideoReader(cut).count == 17
+    film = open_film(cut, whole)
+    assert film.count == 17 and any("continues after 1.7 s" in note for note in film.notes)
+
+
 def test_a_delay_pairs_what_was_recorded_at_the_same_time(tmp_path, av):
     a = levels_at(tmp_path / "a.mkv", np.arange(50) / 25, av)
     b = levels_at(tmp_path / "b.mkv", np.arange(50) / 25, av)
@@ -118,6 +141,29 @@ def test_a_delay_pairs_what_was_recorded_at_the_same_time(tmp_path, av):
     for delay in (1.99, 2.5):
         with pytest.raises(DdfmError, match=r"a\.mkv ends before the other video begins; check"):
             open_film(a, b, delay=delay)
+
+
+def test_what_a_video_states_of_its_pixels_and_is_not_followed_is_told(tmp_path, av):
+    """By the codes of ITU-T H.273: 16 and 18 are the transfer functions of HDR, 1 is BT.709."""
+    for name, shape, curve, told in [
+        ("plain.mp4", None, 1, []),
+        ("wide.mp4", Fraction(16, 11), 1, ["1.45 times as wide as high"]),
+        ("phone.mp4", Fraction(1), 18, [r"in HDR \(HLG\)"]),
+        ("both.mp4", Fraction(1, 2), 16, ["0.5 times as wide as high", r"in HDR \(PQ\)"]),
+    ]:
+        with av.open(str(tmp_path / name), "w") as film:
+            stream = film.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+            stream.codec_context.color_trc = curve
+            if shape is not None:
+                stream.codec_context.sample_aspect_ratio = shape
+            film.mux(stream.encode(av.VideoFrame(32, 24, "yuv420p")))
+            film.mux(stream.encode(None))
+        # Both sources are this film.
+        notes = open_film(tmp_path / name, tmp_path / name).notes
+        assert len(notes) == 2 * len(told)
+        for text, note in zip(2 * told, notes, strict=True):
+            assert re.search(text, note)
 
 
 def test_a_declared_rate_that_is_that_of_a_clock_is_measured(tmp_path, av):

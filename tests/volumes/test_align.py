@@ -36,6 +36,26 @@ def test_a_wrong_header_causes_a_warning(pair):
     assert left is second and not about["applied"]
 
 
+def test_frames_of_reference_that_differ_are_told_unless_the_images_agree(pair, recwarn):
+    """DICOM PS3.3, C.7.4.1: only positions of one frame of reference belong together."""
+    dataset = pytest.importorskip("pydicom").dataset.Dataset
+
+    def of(volume, number):
+        header = dataset()
+        header.FrameOfReferenceUID = f"1.2.{number}"
+        return replace(volume, source=header)
+
+    first, second = pair
+    noise = replace(first, values=np.random.default_rng(1).standard_normal(first.shape), name="C")
+    with pytest.warns(DdfmWarning, match="C and A have different frames of reference"):
+        aligned(of(noise, 2), of(first, 1))
+    recwarn.clear()
+    aligned(of(noise, 1), of(first, 1))
+    aligned(noise, of(first, 1))
+    aligned(of(replace(second, affine=AFFINE), 2), of(first, 1))  # in place, by its levels
+    assert [str(one.message) for one in recwarn] == []
+
+
 def test_a_wrong_header_is_corrected_without_changing_voxels(pair):
     first, second = pair
     right, about = aligned(second, first, "rigid")

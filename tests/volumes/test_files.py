@@ -20,7 +20,7 @@ from ddfm.volumes.files import (
     volume_count,
     write_volume,
 )
-from ddfm.volumes.volume import Volume
+from ddfm.volumes.volume import Volume, axes_of
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -114,6 +114,18 @@ def test_a_nifti_2_is_written_as_nifti_2(tmp_path):
     volume = read_volume(tmp_path / "a.nii")
     write_volume(tmp_path / "b.nii", Volume(values(), AFFINE, source=volume.source))
     assert isinstance(nibabel.load(tmp_path / "b.nii"), nibabel.Nifti2Image)
+
+
+def test_a_missing_position_is_warned_of(tmp_path):
+    """In NIfTI's words, method 1: only the spacing is known, and left and right are not."""
+    image = nibabel.Nifti1Image(values(), None)
+    image.header.set_zooms((1.5, 2, 3))
+    nibabel.save(image, tmp_path / "x.nii")
+    with pytest.warns(DdfmWarning, match=r"x\.nii: its header gives no position.* left$"):
+        volume = read_volume(tmp_path / "x.nii")
+    i, j, k = (np.array(volume.shape) - 1) / 2
+    np.testing.assert_allclose(volume.affine @ [i, j, k, 1], [0, 0, 0, 1], atol=1e-6)
+    assert axes_of(volume) == "LAS"
 
 
 def test_two_positions_that_differ_are_warned_of(tmp_path, recwarn):

@@ -21,6 +21,8 @@ def test_windows_scale_levels():
     for wrong in ("4/0", "x/y", (1,), (1, -1), (np.nan, 1)):
         with pytest.raises(DdfmError, match="a window is LEVEL/WIDTH"):
             find_window(wrong)
+    with pytest.raises(DdfmError, match=r"such as 40/400, not '40/0'$"):
+        find_window("40/0")
     with pytest.raises(DdfmError, match="unknown window 'bran'; did you mean brain"):
         find_window("bran")
 
