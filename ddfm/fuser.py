@@ -174,7 +174,8 @@ class Fuser:
     def with_config(self, **changes: Any) -> Fuser:
         """A fuser with the same prior and some other settings, those of `ddfm.FusionConfig`.
 
-        It is what a new one with these settings would be, and shares all that is loaded already.
+        It is what a new one with these settings would be, and shares all that is loaded already;
+        only a prior that these settings need in another dtype is loaded again.
         """
         check_known("setting of a fusion", changes, [each.name for each in fields(FusionConfig)])
         config = replace(self.config, **changes)

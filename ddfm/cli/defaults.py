@@ -97,7 +97,6 @@ def _check_kind(command: click.Command, parameter: click.Parameter, value: Any, 
     except click.ClickException:
         return  # click reports it if the command is used
     except (AttributeError, TypeError, ValueError):
-        option = parameter.opts[0].lstrip("-")
-        raise InputError(
-            f"{where} {option} = {short(value)}: write the value as on the command line, in quotes"
-        ) from None
+        option, flag = parameter.opts[0].lstrip("-"), getattr(parameter, "is_flag", False)
+        way = "true or false" if flag else "the value as on the command line, in quotes"
+        raise InputError(f"{where} {option} = {short(value)}: write {way}") from None

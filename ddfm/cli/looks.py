@@ -64,8 +64,6 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
 def _of_volume(looked: Looked) -> Iterator[str]:
     several = looked["volumes"]
     first = f", the first of {several} (--volume chooses another)" if several > 1 else ""
-    if several > 1 and looked["color"]:
-        first = f" (--volume chooses one of its {several} channels)"
     kind = " ".join(part for part in (looked["format"], looked["modality"]) if part)
     depth = f", {_depth(looked['dtype'])}" if looked["dtype"] else ""
     yield f"  volume    {kind}, {_color(looked)}{depth}{first}"

@@ -69,10 +69,11 @@ def _timesteps(t: Any, images: int, T: int) -> Tensor:
         found = short(t)
     elif t.is_floating_point() or t.is_complex() or t.dtype == torch.bool or t.shape != (images,):
         found = f"{str(t.dtype).removeprefix('torch.')} of shape {tuple(t.shape)}"
-    elif not t.is_meta and ((t < 0) | (t >= T)).any():  # meta tensors have no values
-        found = short(t.tolist())
     else:
-        return t.long()
+        t = t.long()  # before the comparison: T does not fit into the smallest types
+        if t.is_meta or ((t >= 0) & (t < T)).all():  # meta tensors have no values
+            return t
+        found = short(t.tolist())
     raise InputError(
         "a sampler must call its denoiser with t an int64 tensor of one timestep for each image, "
         f"here of shape ({images},) and from 0 to {T - 1}, not {found}"

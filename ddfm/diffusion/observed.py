@@ -12,7 +12,8 @@ loses half of the deviation, by nearly the same factor in every direction, which
 where the prior leaves a tenth to all of the noise, samples have 0.9 to 1.05 of the right deviation.
 
 A call of the prior serves two samples: the opposite deviation from m, which is as likely under a
-Gaussian, gives the second. So the two take half the time, and their mean is exact.
+Gaussian, gives the second. So the two take half the time, and before what is added below, their
+mean is m.
 
 The prior is overconfident: detail that it removes as noise may be real. With d the deviation of the
 samples around a pixel, as above, the samples are therefore given an additional

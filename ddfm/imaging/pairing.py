@@ -164,7 +164,7 @@ def find_pairs(*folders: str | os.PathLike[str], pattern: str | None = None) -> 
         sorted(by_stem.pairs + by_word.pairs, key=lambda pair: pair.name),
         by_stem.ambiguous | by_word.ambiguous,
         by_word.unpaired,
-        {path: why for folder in paths for path, why in other_files(folder).items()},
+        _others(paths),
     )
 
 
@@ -210,6 +210,13 @@ def other_files(folder: str | os.PathLike[str]) -> dict[Path, str]:
     found = (path for path in _files(Path(folder)) if not is_image(path))
     others = {path: advice_for(path.name) or _no_image(path) for path in found}
     return others | dict.fromkeys(_folders_of_images(Path(folder)), SUBFOLDER)
+
+
+def _others(folders: Sequence[Path]) -> dict[Path, str]:
+    """`other_files` of several folders, except these folders, of which one may hold another."""
+    given = {folder.resolve() for folder in folders}
+    others = (pair for folder in folders for pair in other_files(folder).items())
+    return {path: why for path, why in others if path.resolve() not in given}
 
 
 def _no_image(path: Path) -> str:

@@ -161,10 +161,10 @@ def _volume_at(path: Path) -> dict[str, Any]:
     values that become black and white, as "scaled_by" tells. "window" has level and width that the
     file itself suggests, or is None. "observed" is what `ddfm volume` would correct in some slices.
     """
-    count = volume_count(path)
     try:
-        volume = read_volume(path)
+        volume, count = read_volume(path), 1
     except InputError:
+        count = volume_count(path)
         if count == 1:
             raise
         volume = read_volume(path, volume=0)

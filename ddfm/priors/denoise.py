@@ -45,7 +45,7 @@ def unclipped(mean: Tensor, sigma: float) -> Tensor:
         return mean
     table = _solved(torch.linspace(-1, 1, POINTS, dtype=mean.dtype, device=mean.device), sigma)
     at = (mean + 1) * ((POINTS - 1) / 2)
-    below = at.long().clamp(max=POINTS - 2)
+    below = at.long().clamp(0, POINTS - 2)  # also of NaN, which stays NaN
     return torch.lerp(table[below], table[below + 1], at - below)
 
 

@@ -17,6 +17,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -203,18 +204,35 @@ class FunctionPrior(Prior):
         return copy.deepcopy(self, shared)
 
 
+# By network: its modules that its owner left in training, and how many calls are under way.
+_resting: dict[int, tuple[list[nn.Module], int]] = {}
+_LOCK = Lock()
+
+
 @contextmanager
 def _at_rest(function: Callable[..., Any]) -> Iterator[None]:
-    """Within this context, dropout of a network is off; afterwards it is as its owner left it."""
-    modules = function.modules() if isinstance(function, nn.Module) else ()
-    training = [module for module in modules if module.training]
-    try:
+    """Within this context, dropout of a network is off; afterwards it is as its owner left it.
+
+    Threads may be in it together; the last one to leave turns dropout on again.
+    """
+    if not isinstance(function, nn.Module):
+        yield
+        return
+    key = id(function)
+    with _LOCK:
+        training, calls = _resting.get(key, ([m for m in function.modules() if m.training], 0))
+        _resting[key] = training, calls + 1
         for module in training:
             module.training = False
+    try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        with _LOCK:
+            training, calls = _resting.pop(key)
+            if calls > 1:
+                _resting[key] = training, calls - 1
+            for module in training if calls == 1 else ():
+                module.training = True
 
 
 def _sha256_of_weights(network: nn.Module) -> str:

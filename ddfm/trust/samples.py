@@ -61,7 +61,7 @@ def posterior_samples(
         noise = Noise(some[::2])
         drawn = [source.drawn(prior, noise)[: len(some)] for source in sources]
         for k in range(0, len(some), together):
-            now = slice(k, k + together)
-            fused = fuse([x[now] for x in drawn], some[now])
-            samples[first:][now] = fused[:, 0].float().cpu().numpy()
+            now = some[k : k + together]
+            fused = fuse([x[k : k + together] for x in drawn], now)
+            samples[first + k : first + k + len(now)] = fused[:, 0].float().cpu().numpy()
     return samples

@@ -140,7 +140,7 @@ def test_volumes_stay_medical_with_other_defaults_in_the_file(tmp_path, monkeypa
         ("[fus]\nseed = 1", ("ddfm.toml", "unknown command 'fus'", "fuse")),
         ("fuse = 1", ("ddfm.toml", "[fuse] must be a table")),
         ("[fuse", ("ddfm.toml is not TOML",)),
-        ("[fuse]\nstrip = 1", ("ddfm.toml: [fuse] strip = 1: ", "in quotes")),
+        ("[fuse]\nstrip = 1", ("ddfm.toml: [fuse] strip = 1: write true or false",)),
         ("[fuse]\nbalance = [1]", ("ddfm.toml: [fuse] balance = [1]: ", "in quotes")),
         ("[fuse]\nsave-steps = []", ("ddfm.toml: [fuse] save-steps = []: ", "in quotes")),
         ("[fuse]\nbalance = {a = 1}", ("ddfm.toml: [fuse] balance = {'a': 1}: ", "in quotes")),
@@ -260,6 +260,8 @@ def test_folders_within_folders_are_named_if_they_hold_images(tmp_path):
     for _ in range(2):  # the results, which lie in a source, are not named
         done = ddfm_run("fuse", *folders, "-o", folders[1] / "out", *FAST)
         assert done.exit_code == 0 and line in done.stderr and "1 folder left out in" in done.stderr
+    inner = ddfm_run("fuse", folders[0], day, "-o", tmp_path / "out", "--dry-run")
+    assert "left out, a folder" not in inner.output  # it is the other source
     for path in (*folders[0].glob("*.png"), *folders[1].glob("*.png")):
         path.unlink()
     for sources in (folders, folders[:1]):

@@ -120,11 +120,9 @@ def test_three_volumes_of_bytes_are_described_as_the_colours_that_are_fused(tmp_
     path = tmp_path / "three.nii"
     nibabel.save(nibabel.Nifti1Image(np.stack([values] * 3, -1), np.eye(4)), path)
     assert read_volume(path).is_color
-    assert lines_of(path)[0] == (
-        "  volume    NIfTI, colour, 8 bits (--volume chooses one of its 3 channels)"
-    )
+    assert lines_of(path)[0] == "  volume    NIfTI, colour, 8 bits"
     found = plain(path)
-    assert (found["color"], found["volumes"]) == (True, 3)
+    assert (found["color"], found["volumes"]) == (True, 1)
 
 
 def test_what_would_be_corrected_in_a_volume_is_what_is_corrected(tmp_path):

@@ -137,6 +137,14 @@ def test_a_nodata_value_of_single_bits_is_not_applied_with_a_warning(tmp_path):
         assert ddfm.read_image(path).mask is None
 
 
+def test_a_nodata_value_of_inks_is_not_applied_with_a_warning(tmp_path):
+    inks = np.stack([np.where(GAP, 0, SEEN)] * 4, -1)
+    tag = (42113, "s", 0, "0", True)
+    tifffile.imwrite(tmp_path / "a.tif", inks, photometric="separated", extratags=[tag])
+    with pytest.warns(DdfmWarning, match=r"a.tif: its no-data value \(0\) cannot be applied"):
+        assert ddfm.read_image(tmp_path / "a.tif").mask is None
+
+
 def test_where_white_is_zero_the_nodata_value_is_as_stored(tmp_path):
     """As GDAL compares it, without turning black and white around."""
     tag = (42113, "s", 0, "0", True)

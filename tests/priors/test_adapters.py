@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -387,6 +388,25 @@ class TestCallables:
         assert module[0].weight.dtype == torch.float64
         assert torch.equal(prior(noisy(), T), prior(noisy(), T))
         assert network.training and [part.training for part in module] == [True, True, False]
+
+
+def test_dropout_stays_off_until_the_last_thread_has_left():
+    barrier, seen = threading.Barrier(2, timeout=20), []
+
+    class Slow(nn.Module):
+        def forward(self, x, t):
+            barrier.wait()  # both threads are within
+            if len(x) == 2:
+                first.join(20)  # the other has left
+            seen.append(self.training)
+            return x
+
+    network = Slow()
+    prior = load_prior(network, kind="x0", schedule="linear", T=10**3, channels=3)
+    first = threading.Thread(target=prior, args=(torch.zeros(1, 3, 8, 8), torch.tensor([5])))
+    first.start()
+    prior(torch.zeros(2, 3, 8, 8), torch.tensor([5, 5]))
+    assert seen == [False, False] and network.training
 
 
 def test_devices_and_dtypes_have_the_names_that_a_fuser_takes():

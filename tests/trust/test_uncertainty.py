@@ -18,6 +18,7 @@ from ddfm import DdfmError, Fuser, read_image
 from ddfm.imaging.sources import grey
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.trust.pictures import drawn_uncertainty
+from ddfm.trust.samples import AT_ONCE
 from ddfm.trust.uncertainty import Uncertainty
 from places import EXAMPLES
 
@@ -60,6 +61,18 @@ def test_samples_do_not_change_the_result(fuser):
     assert with_samples.uncertainty.samples.shape == (3, 96, 96)
     again = fuser(*pair, samples=5).uncertainty.samples
     assert np.array_equal(again[:3], with_samples.uncertainty.samples)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 4, 5])
+def test_samples_do_not_depend_on_how_many_are_processed_at_once(fuser, monkeypatch, at_once):
+    pair = [noisy(scene(k), 4 / 255, k) for k in (0, 1)]
+    monkeypatch.setitem(AT_ONCE, "cpu", at_once * 96 * 96)
+    for count in (2, 5, 6):
+        samples = fuser(*pair, samples=count).uncertainty.samples
+        monkeypatch.setitem(AT_ONCE, "cpu", 1 << 18)
+        expected = fuser(*pair, samples=count).uncertainty.samples
+        monkeypatch.setitem(AT_ONCE, "cpu", at_once * 96 * 96)
+        np.testing.assert_allclose(samples, expected, atol=1e-5)
 
 
 def test_a_picture_fused_with_itself_is_certain_to_a_grey_level():

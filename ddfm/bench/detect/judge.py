@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,8 @@ def _name_classes_never_found(
 
 def _boxes(detector: Detector, picture: Picture) -> list[Box]:
     found = detector(np.ascontiguousarray(in_rgb(eight_bit(picture))))
+    if not isinstance(found, Iterable):
+        raise _no_detection(found)
     return [_box(each) for each in found]
 
 
@@ -159,12 +161,19 @@ def _box(found: Any) -> Box:
     """One detection, as a function of the user returns it."""
     try:
         kind, score, places = found
-        return Box(str(kind), corners(places), float(score))
+        box = Box(str(kind), corners(places), float(score))
     except (TypeError, ValueError):
-        raise InputError(
-            "a detector must return (class, score, (x0, y0, x1, y1)) for each object, not "
-            f"{short(found)}"
-        ) from None
+        raise _no_detection(found) from None
+    if not np.isfinite([box.score, *box.corners]).all():
+        raise _no_detection(found)
+    return box
+
+
+def _no_detection(found: Any) -> InputError:
+    return InputError(
+        "a detector must return (class, score, (x0, y0, x1, y1)) for each object, of finite "
+        f"numbers, not {short(found)}"
+    )
 
 
 def _scores(
