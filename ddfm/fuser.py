@@ -160,7 +160,8 @@ class Fuser:
         config = FusionConfig.among(locals())
         check_early(config, head)
         self.device = find_device(device)
-        self._given, self._head = (prior, dtype), head
+        # As given, for variants that must load them anew.
+        self._given_prior, self._given_dtype, self._head = prior, dtype, head
         if self._dtype(config) == torch.float16 and self.device.type == "cpu":
             warnings.warn(SLOW, DdfmWarning, stacklevel=2)
         self._load(self._dtype(config))
@@ -189,11 +190,11 @@ class Fuser:
 
     def _dtype(self, config: FusionConfig) -> torch.dtype:
         """The dtype that was set, or the usual one for this configuration."""
-        return find_dtype(self._given[1], usual=usual_dtype(config, self.device))
+        return find_dtype(self._given_dtype, usual=usual_dtype(config, self.device))
 
     def _load(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self.prior = _loaded(self._given[0], self.device, dtype)
+        self.prior = _loaded(self._given_prior, self.device, dtype)
         self.weights = self.prior.fingerprint
         self.dmfuse: DMFuse | None = None
 

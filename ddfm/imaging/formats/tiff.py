@@ -74,20 +74,17 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
             nodata = np.iinfo(array.dtype).max - nodata
     array = _as_light(_with_true_alpha(array, sheet, name), sheet)
     array = orient(array, orientation)
-    if sheet.photometric == _CMYK:
-        _unapplied(nodata, name)
-        nodata = None
-        if icc:
-            warnings.warn(INKS.format(name), DdfmWarning, stacklevel=2)
-            icc = None
+    nodata = _if_stored(nodata, sheet.photometric != _CMYK, name)
+    if icc and sheet.photometric == _CMYK:
+        warnings.warn(INKS.format(name), DdfmWarning, stacklevel=2)
+        icc = None
     return from_array(array, name, icc=bytes(icc) if icc else None, nodata=nodata)
 
 
 def page_nodata(path: Path, page: int, name: str) -> float | None:
     """The value without data of an existing page that Pillow decodes; None if it has none.
 
-    Pillow changes the values of single bits, inks and pictures whose zero is white. To these it
-    cannot be applied: then there is a warning, and None.
+    Pillow changes the values of single bits, inks and pictures whose zero is white.
     """
     import tifffile
 
@@ -95,20 +92,19 @@ def page_nodata(path: Path, page: int, name: str) -> float | None:
         sheet = file.pages[page]
         nodata = _number(sheet.tags.valueof(NODATA))
         stored = sheet.photometric in (_BLACK_IS_ZERO, _RGB, _YCBCR) and sheet.bitspersample >= 8
-        if nodata is None or stored or sheet.photometric == _PALETTE:
-            return nodata
-    _unapplied(nodata, name)
+        return _if_stored(nodata, stored or sheet.photometric == _PALETTE, name)
+
+
+def _if_stored(nodata: float | None, stored: bool, name: str) -> float | None:
+    """A value without data; None, with a warning, if the pixels that are read are not as stored."""
+    if nodata is None or stored:
+        return nodata
+    word = (
+        f"{name}: its no-data value ({nodata:g}) cannot be applied to pixels stored as these are; "
+        "a mask (--mask-a, --mask-b) can mark them"
+    )
+    warnings.warn(word, DdfmWarning, stacklevel=3)
     return None
-
-
-def _unapplied(nodata: float | None, name: str) -> None:
-    """Warns of a value without data, if there is one, that is not that of the picture's pixels."""
-    if nodata is not None:
-        word = (
-            f"{name}: its no-data value ({nodata:g}) cannot be applied to pixels stored as these "
-            "are; a mask (--mask-a, --mask-b) can mark them"
-        )
-        warnings.warn(word, DdfmWarning, stacklevel=3)
 
 
 def unread_compression(path: Path, page: int) -> str:
