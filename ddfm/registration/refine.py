@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from scipy import fft, ndimage
 
 from ddfm.registration.descriptor import describe
-from ddfm.registration.structure import Pyramid, resized, shrunk
+from ddfm.registration.structure import Pyramid, shrunk, small_copy
 from ddfm.registration.transform import Size, Transform
 
 __all__ = [
@@ -86,7 +86,7 @@ class Level:
     """Both images at one size, for fits at this size."""
 
     def __init__(self, fixed: torch.Tensor, moving: Pyramid, longest: int, tile: int) -> None:
-        image = resized(fixed, longest)
+        image = small_copy(fixed, longest)
         self.height, self.width = size = (image.shape[0], image.shape[1])
         self.moving, self.fixed = moving, (fixed.shape[0], fixed.shape[1])
         self.tiles = max(2, round(self.height / tile)), max(2, round(self.width / tile))

@@ -7,12 +7,12 @@ import torch
 from scipy import fft
 from torch import Tensor
 
-from ddfm.registration.structure import Pyramid, orientation, resized, shrunk
+from ddfm.registration.structure import Pyramid, orientation, shrunk, small_copy
 from ddfm.registration.transform import Transform
 
 __all__ = ["MARGIN", "Search"]
 
-LONGEST = 128  # pixels of the longer side while searching
+LONGEST = 128  # longer side of the `small_copy` that is searched, in pixels
 SIGMA = 1.0  # smoothing before gradients are taken, in pixels of the small copies
 MARGIN = 0.16  # greatest shift between the frames, as a share of the longer side
 LEAST_OVERLAP = 0.45  # least overlap, as a share of the smaller frame
@@ -25,7 +25,7 @@ class Search:
     """Searches where a moving image lies in a fixed one, on small copies of both."""
 
     def __init__(self, fixed: Tensor, moving: Pyramid, margin: float) -> None:
-        small = resized(fixed, LONGEST)
+        small = small_copy(fixed, LONGEST)
         self.height, self.width = size = (small.shape[0], small.shape[1])
         self.fixed, self.moving = (fixed.shape[0], fixed.shape[1]), moving
         self.full = Transform.framed(size, self.fixed).matrix  # small copy to fixed image

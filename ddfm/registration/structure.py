@@ -18,7 +18,7 @@ from ddfm.numerics.filters import smooth
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped_plane
 
-__all__ = ["Pyramid", "orientation", "resized", "shrunk"]
+__all__ = ["Pyramid", "orientation", "resized", "shrunk", "small_copy"]
 
 
 def orientation(image: Tensor, seen: Tensor, sigma: float) -> np.ndarray:
@@ -40,6 +40,12 @@ def resized(image: Tensor, longest: int) -> Tensor:
         return image
     size = (max(8, round(h * f)), max(8, round(w * f)))
     return F.interpolate(image[None, None], size, mode="bilinear", antialias=True)[0, 0]
+
+
+def small_copy(image: Tensor, longest: int) -> Tensor:
+    """An image reduced to this longer side; a strip keeps the pixels of an image of 2:1."""
+    h, w = image.shape
+    return resized(image, round(longest * max(1.0, max(h, w) / (2 * min(h, w))) ** 0.5))
 
 
 def shrunk(inside: Tensor, border: int, beyond: float) -> Tensor:

@@ -105,6 +105,12 @@ def test_sizes_may_differ(pair):
     assert found.sure and found.transform.moves < 4
 
 
+def test_strips_keep_enough_rows_to_be_aligned(pair):
+    infrared, visible = (ndimage.zoom(image, 2.5, order=1) for image in pair)
+    found = align(visible[750:840, 34:-34], infrared[773:863, 43:-25], "shift")
+    assert found.sure and np.allclose(found.transform.offset, (9, 23), atol=1)
+
+
 def test_pictures_of_two_scenes_are_never_aligned():
     for seed in (0, 1):
         assert not check(scene(seed), 1 - scene(seed + 10)).sure
