@@ -37,6 +37,7 @@ from ddfm.imaging.formats.tiff_pages import (
     page_metadata,
     whole_pages,
 )
+from ddfm.imaging.formats.world import unread_world
 from ddfm.imaging.levels import Levels, with_levels
 from ddfm.imaging.picture import Picture, from_array, no_valid_pixel, orient
 from ddfm.imaging.quiet import silence_libtiff
@@ -179,14 +180,18 @@ def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
             )
         picture = from_pil_file(lambda: _open(path, page, name), name)
         if not is_boxed(head):
-            return picture
+            return _with_world(picture, path)
         orientation = boxed_orientation(path)
         metadata = boxed_metadata(path, picture.size, orientation)
         if orientation != 1:
             alpha = None if picture.alpha is None else orient(picture.alpha, orientation)
             samples = orient(picture.samples, orientation)
             picture = replace(picture, samples=samples, alpha=alpha)
-        return replace(picture, metadata=metadata, icc=boxed_profile(path))
+        return _with_world(replace(picture, metadata=metadata, icc=boxed_profile(path)), path)
+
+
+def _with_world(picture: Picture, path: Path) -> Picture:
+    return replace(picture, metadata=replace(picture.metadata, unplaced=unread_world(path)))
 
 
 def _read_tiff(path: Path, page: int, name: str) -> Picture:

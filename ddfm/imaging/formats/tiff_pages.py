@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ddfm.errors import InputError
 from ddfm.imaging.formats.tags import Directory, Order, directory_in, integer
+from ddfm.imaging.formats.world import unread_world
 from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import read_exif
 from ddfm.imaging.metadata.geo import GEO_TAGS, Geo, geo_in, turned
@@ -46,7 +47,6 @@ _NO_RPC = (
     "its rational polynomials (RPC) are left out; orthorectify it first: gdalwarp -rpc IN.tif "
     "OUT.tif"
 )
-_NO_WORLD = "its world file {} is not read; gdal_translate IN.tif OUT.tif writes it into the file"
 _OF_RAW = {_SUBFILE, _SUBFILES, _DNG}
 REDUCED, MASK = 1, 4  # bits of the tag _SUBFILE
 _MOST_PAGES = 100_000  # a longer chain is not from a real file, and takes minutes to follow
@@ -128,15 +128,8 @@ def page_metadata(path: Path, page: int) -> Metadata:
             lambda: kept(packet, iptc) if packet or iptc else None,
             geo,
         )
-        unplaced = [_NO_RPC] if _RPC in tags else []
-        unplaced += [_NO_WORLD.format(world.name) for world in _world_files(path)]
-        return replace(found, unplaced=tuple(unplaced))
-
-
-def _world_files(path: Path) -> list[Path]:
-    """The file beside a TIFF that gives its position in six lines of text, if there is one."""
-    beside = (path.with_suffix(suffix) for suffix in (".tfw", ".TFW"))
-    return [file for file in beside if file.is_file()][:1]
+        unplaced = (_NO_RPC,) if _RPC in tags else ()
+        return replace(found, unplaced=unplaced + unread_world(path))
 
 
 def _page(file: BinaryIO, page: int) -> tuple[int, Order, bool]:

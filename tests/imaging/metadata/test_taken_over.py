@@ -350,10 +350,21 @@ def test_a_world_file_is_not_read_with_a_warning_if_nothing_else_gives_a_place(t
     with pytest.warns(DdfmWarning) as noted:
         fuser(a, colors())
     words = f"{a}: its world file a.tfw is not read; gdal_translate IN.tif OUT.tif writes it into "
-    assert [str(one.message) for one in noted] == [words + "the file"]
+    assert [str(one.message) for one in noted] == [words + "a GeoTIFF"]
     with pytest.warns(KeptWarning) as noted:
         fuser(a, b)
     assert len(noted) == 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "world"), [("png", "pgw"), ("jpg", "JGW"), ("jp2", "j2w"), ("png", "wld")]
+)
+def test_world_files_of_other_pictures_are_named_as_well(tmp_path, fuser, suffix, world):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(noise()).save(path)
+    path.with_suffix(f".{world}").write_text("10\n0\n0\n-10\n400005\n5299995\n")
+    with pytest.warns(DdfmWarning, match=rf"a\.{suffix}: its world file a\.{world} is not read"):
+        fuser(path, noise())
 
 
 def test_a_picture_moved_onto_a_map_gets_its_coordinates(tmp_path, fuser):
