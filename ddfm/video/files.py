@@ -10,7 +10,7 @@ row or column, and .mkv as lossless FFV1 of 8 or 16 bits.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count as counting
@@ -254,21 +254,25 @@ def stream_like(container: Any, pictures: Any) -> Any:
 
 def taken_otherwise(path: Path) -> Iterator[str]:
     """What a video states about its pixels that is not followed, in words."""
-    with open_whole(path) as film:
-        stream = film.streams.video[0]
-        shape = stream.sample_aspect_ratio or 1
-        if abs(shape - 1) > SQUARE:
-            yield (
-                f"{path} has pixels {float(shape):.3g} times as wide as high, which are taken as "
-                f"squares; ffmpeg -i IN -vf 'scale=iw*sar:ih,setsar=1' OUT.mkv makes them so"
-            )
-        coded = stream.codec_context
-        if coded is not None and coded.color_trc in HDR:
-            yield (
-                f"{path} is in HDR ({HDR[coded.color_trc]}), which is read like other videos: its "
-                "levels are not those of the scene, and colours are pale; record without HDR, or "
-                "convert it first"
-            )
+    film = VideoReader(path)
+    shape, curve = film.stream.sample_aspect_ratio or 1, film.stream.codec_context.color_trc
+    with closing(film._decoded()) as frames:
+        first = next(frames, None)
+    if abs(shape - 1) > SQUARE:
+        yield (
+            f"{path} has pixels {float(shape):.3g} times as wide as high, which are taken as "
+            f"squares; ffmpeg -i IN -vf 'scale=iw*sar:ih,setsar=1' OUT.mkv makes them so"
+        )
+    if curve in HDR:
+        yield (
+            f"{path} is in HDR ({HDR[curve]}), which is read like other videos: its levels are not "
+            "those of the scene, and colours are pale; record without HDR, or convert it first"
+        )
+    if first is not None and first.interlaced_frame:
+        yield (
+            f"{path} is interlaced: each frame is of two moments, and what moves has a comb; "
+            "ffmpeg -i IN -vf bwdif OUT.mkv separates them"
+        )
 
 
 def comment(record: str | None) -> str:

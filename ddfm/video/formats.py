@@ -9,10 +9,10 @@ __all__ = ["READ", "WRITTEN", "is_video"]
 # FFmpeg's names of the formats that are read, and their suffixes. Some other formats of FFmpeg are
 # lists of files and addresses, which it would open.
 READ = {
-    "mov": (".mp4", ".m4v", ".mov"),
+    "mov": (".mp4", ".m4v", ".mov", ".3gp"),
     "matroska": (".mkv", ".webm"),
     "avi": (".avi",),
-    "mpegts": (".ts",),
+    "mpegts": (".ts", ".mts", ".m2ts"),
     "mpeg": (".mpg", ".mpeg"),
     "asf": (".wmv",),
     "flv": (".flv",),

@@ -166,6 +166,18 @@ def test_what_a_video_states_of_its_pixels_and_is_not_followed_is_told(tmp_path,
             assert re.search(text, note)
 
 
+def test_an_interlaced_video_is_told(tmp_path, av):
+    path = tmp_path / "tape.mp4"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=25, options={"x264-params": "interlaced=1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        film.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        film.mux(stream.encode(None))
+    plain = write_film(tmp_path / "plain.mkv", [np.zeros((48, 64), np.uint8)], 25)
+    assert [n for n in open_film(path, plain).notes if re.search(r"tape\.mp4 is interlaced", n)]
+    assert not [n for n in open_film(plain, plain).notes if "interlaced" in n]
+
+
 def test_a_declared_rate_that_is_that_of_a_clock_is_measured(tmp_path, av):
     path = levels_at(tmp_path / "x.mkv", np.arange(20) / 10, av)
     assert timing_of(path).rate == pytest.approx(10, rel=0.02)
