@@ -92,12 +92,17 @@ def _bar() -> type[tqdm[Any]]:
     return Bar
 
 
-def lines_where_no_bar_is(progress: bool | None, **of_bar: Any) -> tqdm[Any]:
-    """Like `progress_bar`, but without a terminal it prints a line each time the bar moves."""
+def lines_where_no_bar_is(progress: bool | None, every: float = 0.0, **of_bar: Any) -> tqdm[Any]:
+    """Like `progress_bar`, but without a terminal it prints a line when the bar moves.
+
+    Args:
+        every: least number of seconds between two lines.
+    """
     if progress is not None or (sys.stderr is not None and sys.stderr.isatty()):
         return progress_bar(progress, **of_bar)
-    form = "ddfm: {desc}{n_fmt} of {total_fmt}, {elapsed}"
-    how: dict[str, Any] = {"file": _Lines(), "bar_format": form, "mininterval": 0, "miniters": 1}
+    form = "ddfm: {desc}{n_fmt} of {total_fmt}, {elapsed}{postfix}"
+    how: dict[str, Any] = {"file": _Lines(), "bar_format": form, "miniters": 1}
+    how["mininterval"] = every
     return progress_bar(True, **how, **of_bar)
 
 

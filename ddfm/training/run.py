@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from ddfm.errors import InputError, disk_explained, one_line
-from ddfm.progress import progress_bar
+from ddfm.progress import lines_where_no_bar_is
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import make_folder, write_bytes, write_json
 from ddfm.storage.ours import JSON_MARK
@@ -32,6 +32,7 @@ from ddfm.training.pictures import draw_curve
 
 __all__ = ["TrainingRun", "prepare", "what_is_read"]
 
+MINUTE = 60.0  # seconds between two lines of progress where there is no terminal
 HISTORY, CURVE, CHECKPOINT = "history.json", "curve.png", "checkpoint.pt"
 REPORTING = ("report_every", "sample_every", "save_every")  # settings that may change in a run
 READ = ("data", "init")  # from `what_is_read`; runs begun by earlier versions lack it
@@ -113,14 +114,15 @@ class TrainingRun:
         if reports and self.step == steps:
             self._check_weights()
             self.write_weights()  # they may have been deleted since
-        bar = progress_bar(progress, desc="training", leave=True, total=steps, initial=self.step)
+        how = {"desc": "training: ", "leave": True, "total": steps, "initial": self.step}
+        bar = lines_where_no_bar_is(progress, MINUTE, **how)
         while self.step < steps:
             loss = self.train_step(data)
             if not math.isfinite(loss):
                 raise self._diverged("the loss is")
             self.losses.append(loss)
-            bar.update()
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            bar.update()
             if reports:
                 self.report()
         bar.close()

@@ -106,6 +106,20 @@ def test_a_checkpoint_on_a_full_disk_is_an_error_of_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_without_a_terminal_lines_tell_how_far_a_training_is(
+    photographs, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("ddfm.training.run.MINUTE", 0.0)
+    train_prior(photographs, tmp_path / "run", QUICK)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "training" in line]
+    numbers = dict.fromkeys(line.split(",")[0] for line in lines)  # the last one may come twice
+    assert list(numbers) == [f"ddfm: training: {n} of 6" for n in range(7)]
+    assert all("loss=" in line for line in lines[1:])
+    monkeypatch.setattr("ddfm.training.run.MINUTE", 60.0)
+    train_prior(photographs, tmp_path / "more", QUICK)
+    assert capsys.readouterr().err.count("of 6") < 3
+
+
 def test_drawing_samples_shows_a_progress_bar(photographs, tmp_path, capsys):
     train_prior(photographs, tmp_path / "run", QUICK, progress=True)
     assert "drawing samples:   0%|" in capsys.readouterr().err
