@@ -24,7 +24,6 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.fft import fftfreq, rfft2, rfftfreq
-from scipy.optimize import least_squares
 
 from ddfm.restoration.enlarged import SMALLEST, looks_enlarged
 
@@ -130,6 +129,8 @@ def _fitted(logs: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     used = counts >= FEWEST
     if used.sum() < FITTED:
         return 0.0, 0.0
+    from scipy.optimize import least_squares  # takes long to load, and few pictures get here
+
     f, logs, weights = FREQUENCIES[used], logs[used], np.sqrt(counts[used])
 
     def residuals(x: np.ndarray) -> np.ndarray:
