@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -244,7 +244,7 @@ class PriorRun(TrainingRun):
         """Writes the averaged network in half precision, with all that `load_prior` needs."""
         s = self.settings
         about = {
-            "network": s.network.to_dict(),
+            "network": asdict(s.network),
             "kind": s.kind,
             "schedule": "linear",
             "timesteps": len(self.alphas_bar),

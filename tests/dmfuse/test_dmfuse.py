@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -552,7 +552,7 @@ def test_the_shipped_head_fits_the_shipped_prior():
 def test_train_fuse_folders_and_bench_from_the_command_line(pairs, tmp_path):
     weights, out = tmp_path / "prior.safetensors", tmp_path / "run"
     prior = tiny_prior()
-    about = {"kind": "v", "schedule": "linear", "T": 1000} | prior.network.config.to_dict()
+    about = {"kind": "v", "schedule": "linear", "T": 1000} | asdict(prior.network.config)
     save_checkpoint(weights, prior.network.state_dict(), about)
     folder = pairs[0].files[0].parents[1]
     quick = ["--steps", 2, "--crops", 4, "--size", 32, "--batch", 2, "-q"]
