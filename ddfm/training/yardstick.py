@@ -14,6 +14,7 @@ from torch import Tensor
 from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.prior import Prior
 from ddfm.progress import progress_bar
+from ddfm.restoration.noise import Denoise
 from ddfm.training.photographs import find_photographs, read_photograph
 
 __all__ = ["SIGMAS", "compare", "denoising_psnr", "middle_crops", "noisy", "psnr"]
@@ -21,8 +22,6 @@ __all__ = ["SIGMAS", "compare", "denoising_psnr", "middle_crops", "noisy", "psnr
 SIGMAS = (15, 25, 50)  # standard deviations of noise, in grey levels
 SIDE = 256  # side of the central crop of a photograph, in pixels
 SMALLEST = 16  # least side in pixels: BM3D crashes on 8 x 8
-
-Denoiser = Callable[[Tensor, float], Tensor]  # takes the level of the noise, too
 
 
 def compare(
@@ -43,7 +42,7 @@ def compare(
         progress: whether to show progress bars; None shows them on a terminal.
     """
     crops = middle_crops(folder, prior.channels)
-    methods: dict[str, Denoiser] = {
+    methods: dict[str, Denoise] = {
         prior.name: lambda image, sigma: denoise(prior, image.to(device), sigma).cpu(),
         **_classical(),
     }
@@ -57,7 +56,7 @@ def compare(
 
 
 @torch.no_grad()
-def denoising_psnr(method: Denoiser, images: Iterable[Tensor], sigma: float) -> float:
+def denoising_psnr(method: Denoise, images: Iterable[Tensor], sigma: float) -> float:
     """Mean PSNR of images (1, C, H, W) denoised after adding noise of sigma 8-bit grey levels."""
     level = 2 * sigma / 255
     values = [
@@ -91,7 +90,7 @@ def _middle(path: Path, channels: int) -> Tensor:
     return torch.from_numpy(array).reshape(bottom - top, right - left, -1).permute(2, 0, 1)[None]
 
 
-def _classical() -> dict[str, Denoiser]:
+def _classical() -> dict[str, Denoise]:
     """The best installed classical method, by its name; empty if there is none."""
     try:
         import bm3d
