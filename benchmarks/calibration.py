@@ -35,8 +35,8 @@ from tqdm import tqdm
 
 from ddfm import Fuser
 from ddfm.bench.datasets import find_dataset
+from ddfm.imaging.drawing import font_of
 from ddfm.imaging.picture import LUMA
-from ddfm.imaging.views import font_of
 from pairs import Pair, some_pairs, with_noise
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -25,8 +26,8 @@ import torch
 
 from ddfm.export.onnx import export_onnx
 from ddfm.priors import Prior, load_prior
-from ddfm.priors.denoise import denoising_psnr
-from ddfm.training.yardstick import SIGMAS, middle_crops
+from ddfm.priors.denoise import denoise
+from ddfm.training.yardstick import SIGMAS, denoising_psnr, middle_crops
 
 Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Feed = dict[str, np.ndarray]
@@ -97,7 +98,7 @@ def feeds_of(prior: Prior, crops: list[torch.Tensor]) -> Iterator[Feed]:
         return x
 
     for sigma in SIGMAS:
-        denoising_psnr(Engine(noting, prior), crops, sigma)
+        denoising_psnr(partial(denoise, Engine(noting, prior)), crops, sigma)
     return iter(asked)
 
 
@@ -130,7 +131,8 @@ def main(photographs: Path, rounds: int, height: int, width: int) -> None:
         seconds = timed(engines, rounds, (height, width))
         print("| | sigma 15 | sigma 25 | sigma 50 | s | |\n" + "| --- " * 6 + "|")
         for name, engine in engines.items():
-            quality = [f"{denoising_psnr(engine, crops[1::2], sigma):.2f}" for sigma in SIGMAS]
+            method = partial(denoise, engine)
+            quality = [f"{denoising_psnr(method, crops[1::2], sigma):.2f}" for sigma in SIGMAS]
             ratio = seconds["PyTorch, float32"] / seconds[name]
             print(f"| {name} | {' | '.join(quality)} | {seconds[name]:.3f} | {ratio:.2f} |")
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 import ddfm
 from ddfm.imaging.colormaps import colored
-from ddfm.imaging.views import scale_bar
+from ddfm.imaging.drawing import scale_bar
 
 ROOT = Path(__file__).parents[1]
 PAIRS = {

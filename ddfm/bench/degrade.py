@@ -21,13 +21,12 @@ from scipy import ndimage
 
 from ddfm.arguments import a_number
 from ddfm.errors import InputError, unknown
-from ddfm.imaging.picture import LUMA, Picture
+from ddfm.imaging.picture import LUMA, Picture, Size
 from ddfm.restoration.observation import Observation
 
 __all__ = ["KINDS", "MIXED", "Degradation", "Part", "find_degradation", "inside", "noise_left"]
 
 Pixels = np.ndarray  # (H, W, C), levels from 0 to 255
-Size = tuple[int, int]
 MIXED = "scale-a=4,stripes-a=4,noise=10"
 
 

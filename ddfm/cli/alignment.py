@@ -13,17 +13,10 @@ from ddfm.cli.options import all_of, checked
 from ddfm.cli.writing import OutputPath, say
 
 if TYPE_CHECKING:
-    from ddfm.config import FusionConfig
     from ddfm.imaging.picture import Picture
     from ddfm.result import Fusion
 
-__all__ = [
-    "align_options",
-    "check_alignment",
-    "check_transform_output",
-    "say_alignment",
-    "transform_of",
-]
+__all__ = ["align_options", "check_alignment", "say_alignment", "transform_of"]
 
 align_options = all_of(
     click.option(
@@ -87,16 +80,6 @@ def check_alignment(settings: dict[str, Any]) -> None:
         idle = (None, "none")
         names = [o for o, name in options.items() if is_given(name) and settings[name] not in idle]
         refuse(names, "sources that --align or --transform moves")
-
-
-def check_transform_output(config: FusionConfig, save_transform: Path | None) -> None:
-    """Raise before any work is done if there is no transform to write, or it cannot be written."""
-    from ddfm.storage.outputs import check_writable
-
-    if save_transform is not None:
-        if not config.moves:
-            raise click.UsageError("--save-transform needs --align, which finds the transform")
-        check_writable(save_transform)
 
 
 def say_alignment(fusion: Fusion, pictures: Sequence[Picture]) -> None:

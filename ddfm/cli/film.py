@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.alignment import (
-    align_options,
-    check_alignment,
-    check_transform_output,
-    transform_of,
-)
+from ddfm.cli.alignment import align_options, check_alignment, transform_of
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.opening import RangeCommand, celsius_option, range_options
 from ddfm.cli.options import (
@@ -165,6 +160,7 @@ def fuse_film(
     check_exist((a, b))
     config = checked(settings)
     stage("loading")
+    from ddfm.pipeline.beside import check_transform
     from ddfm.pipeline.film_files import check_film
     from ddfm.storage.ours import check_no_source
     from ddfm.video.sound import sound_of
@@ -172,7 +168,8 @@ def fuse_film(
     check_no_source(output)
     check_film(output, how.get("rate"), a.is_dir())
     sound_of(a, b, how.get("audio", "auto"))  # refuses sound that is not there
-    check_transform_output(config, save_transform)
+    if save_transform is not None:
+        check_transform(save_transform, config)
 
     from ddfm.fuser import Fuser  # imports torch, so only after all checks
     from ddfm.pipeline.films import fuse_sequence

@@ -25,6 +25,7 @@ __all__ = [
     "INKS",
     "LUMA",
     "Picture",
+    "Size",
     "eight_bit",
     "from_array",
     "grey_step",
@@ -36,6 +37,7 @@ __all__ = [
     "to_array",
 ]
 
+Size = tuple[int, int]  # height, width
 LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B in luminance, by ITU-R BT.601
 INKS = "{}: its CMYK colour profile is not used; convert it to RGB first for true colours"
 
@@ -117,7 +119,7 @@ class Picture:
         return self.icc is None or any(name in self.icc for name in names)
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Height and width."""
         return self.samples.shape[0], self.samples.shape[1]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError, short
 from ddfm.imaging.levels import with_levels
-from ddfm.imaging.picture import Picture, grey_step
+from ddfm.imaging.picture import Picture, Size, grey_step
 from ddfm.imaging.reading import read_image, read_source
 from ddfm.imaging.renderings import without_false_colors
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
@@ -35,8 +35,6 @@ __all__ = [
     "resized",
     "stretched",
 ]
-
-Size = tuple[int, int]
 
 FIELDS = 8  # blocks along each side in which the mean levels of pictures are compared
 COARSER = 1.25  # least ratio of sides at which a picture is from a coarser sensor, not cropped

@@ -9,43 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from ddfm.arguments import one_of
 from ddfm.errors import InputError
 from ddfm.imaging.colormaps import COLORMAPS, colored
+from ddfm.imaging.drawing import scale_bar, titled
 from ddfm.imaging.picture import LUMA, Picture, eight_bit, in_rgb
 
-__all__ = [
-    "VIEWS",
-    "before_after",
-    "check_view",
-    "font_of",
-    "line_height",
-    "overlay",
-    "path_of",
-    "scale_bar",
-    "shortened",
-    "side_by_side",
-    "tick_labels",
-    "titled",
-    "view",
-]
+__all__ = ["VIEWS", "before_after", "check_view", "overlay", "path_of", "side_by_side", "view"]
 
 VIEWS = ("side-by-side", "before-after", "overlay")
-GAP = 4  # pixels between pictures
-TICKS = 5  # numbers next to a scale bar
-OFF = 0.005  # most by which these numbers are rounded, as a share of the scale
-DECIMALS = 6  # most decimals of these numbers
 _WEIGHTS = np.asarray(LUMA, np.float32)
-INK, PAPER = (235, 235, 235), (24, 24, 24)
 
 
 def view(
-    kind: str,
-    fused: Picture,
-    sources: Sequence[Picture],
-    colormap: str = "iron",
+    kind: str, fused: Picture, sources: Sequence[Picture], colormap: str = "iron"
 ) -> np.ndarray:
     """A view of a fusion by its name in `VIEWS`.
 
@@ -77,21 +55,6 @@ def side_by_side(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
     panels = [_rgb(picture) for picture in (*sources, fused)]
     _check_sizes(panels)
     return np.asarray(titled(panels, names))
-
-
-def titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> Image.Image:
-    """Panels (H, W, 3) of one height in a row, with a title above each."""
-    height = panels[0].shape[0]
-    line = line_height(min(panel.shape[1] for panel in panels))
-    width = sum(panel.shape[1] + GAP for panel in panels) - GAP
-    sheet = Image.new("RGB", (width, height + line), PAPER)
-    draw, left = ImageDraw.Draw(sheet), 0
-    for panel, title in zip(panels, titles, strict=True):
-        text = shortened(title, panel.shape[1], line)
-        draw.text((left + 4, 2), text, fill=INK, font=font_of(line))
-        sheet.paste(Image.fromarray(panel), (left, line))
-        left += panel.shape[1] + GAP
-    return sheet
 
 
 def before_after(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
@@ -132,37 +95,6 @@ def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
     return np.rint((luminance[..., None] + fits * chroma).clip(0, 1) * 255).astype(np.uint8)
 
 
-def scale_bar(
-    height: int, limits: tuple[float, float], colormap: str | None, unit: str = ""
-) -> np.ndarray:
-    """A vertical bar from the lowest level to the highest, with numbers; grey without a map."""
-    line = line_height(4 * height // 3)
-    labels = [f"{number} {unit}".rstrip() for number in tick_labels(*limits)]
-    bar = line
-    wide = bar + 3 * GAP + max(round(font_of(line).getlength(label)) for label in labels)
-    sheet = Image.new("RGB", (wide + GAP, height), PAPER)
-    top, bottom = min(line, height // 4), max(height - line, 3 * height // 4)
-    levels = np.linspace(1, 0, max(bottom - top, 1), dtype=np.float32)
-    ramp = np.repeat(levels[:, None], 3, 1) if colormap is None else colored(levels, colormap)
-    ramp = np.rint(ramp[:, None].repeat(bar, 1) * 255).astype(np.uint8)
-    sheet.paste(Image.fromarray(ramp), (GAP, top))
-    draw = ImageDraw.Draw(sheet)
-    for k, label in enumerate(labels):
-        y = bottom - (bottom - top) * k / (TICKS - 1)
-        draw.line([(GAP + bar, y), (2 * GAP + bar, y)], fill=INK)
-        draw.text((bar + 3 * GAP, y), label, fill=INK, font=font_of(line), anchor="lm")
-    return np.asarray(sheet)
-
-
-def tick_labels(low: float, high: float) -> list[str]:
-    """The numbers at the ticks of a scale, with as few decimals as are right to `OFF`."""
-    numbers = np.linspace(low, high, TICKS)
-    for digits in range(DECIMALS + 1):
-        if (np.abs(numbers.round(digits) - numbers) <= OFF * (high - low)).all():
-            break
-    return [f"{number.round(digits) + 0.0:.{digits}f}" for number in numbers]  # 0, never -0
-
-
 def _rgb(picture: Picture) -> np.ndarray:
     return in_rgb(eight_bit(picture))
 
@@ -170,23 +102,3 @@ def _rgb(picture: Picture) -> np.ndarray:
 def _check_sizes(panels: Sequence[np.ndarray]) -> None:
     if len({panel.shape for panel in panels}) > 1:
         raise InputError("pictures of several sizes cannot be shown side by side")
-
-
-def line_height(width: int) -> int:
-    """Height of a line of text, in pixels, that suits pictures of this width."""
-    return max(14, min(48, width // 24))
-
-
-def font_of(line: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """A font that fits into a line of this height."""
-    return ImageFont.load_default(size=line * 0.7)
-
-
-def shortened(name: str, width: int, line: int) -> str:
-    """The name, cut if needed so that it fits above a picture of this width."""
-    font = font_of(line)
-    if font.getlength(name) <= width - 8:
-        return name
-    while name and font.getlength(name + "...") > width - 8:
-        name = name[:-1]
-    return name + "..."

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ddfm.config import FusionConfig
     from ddfm.result import Fusion
 
-__all__ = ["Beside", "check_sheet"]
+__all__ = ["Beside", "check_sheet", "check_transform"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,7 @@ class Beside:
         for path in self.views_of(output):
             check_output(path)
         if self.transform is not None:
-            if not config.moves:
-                raise InputError(
-                    "a transform can be saved (--save-transform) only if --align finds one"
-                )
-            check_writable(self.transform)
+            check_transform(self.transform, config)
         if self.sheet is not None:
             check_sheet(config)
         for image in (self.sheet, self.uncertainty, self.attribution):
@@ -140,6 +136,13 @@ class Beside:
                 for found, transform in zip(about, used, strict=True)
             ]
             alignment_sheet(self.sheet, pictures[about[0]["onto"]], moved)
+
+
+def check_transform(path: Path, config: FusionConfig) -> None:
+    """Raise if there will be no transform to save, or if it cannot be written."""
+    if not config.moves:
+        raise InputError("a transform can be saved (--save-transform) only if --align finds one")
+    check_writable(path)
 
 
 def check_sheet(config: FusionConfig) -> None:

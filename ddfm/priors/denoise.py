@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from ddfm.numerics.planes import finite
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import alpha_sigma, t_of_sigma
 
-__all__ = ["denoise", "denoising_psnr", "noisy", "padded", "psnr", "unclipped"]
+__all__ = ["denoise", "padded", "unclipped"]
 
 NEWTON = 3  # Newton steps: accurate to 1e-6, since the slope varies by a factor of two at most
 POINTS = 1 << 14  # of the table from which `unclipped` interpolates, to 0.01 grey levels
@@ -73,25 +72,3 @@ def padded(image: Tensor, multiple: int) -> Tensor:
             places = np.pad(np.arange(size), (0, -size % multiple), mode="reflect")
             image = image.index_select(dim, torch.from_numpy(places).to(image.device))
     return image
-
-
-def noisy(image: Tensor, sigma: float, seed: int = 0) -> Tensor:
-    """image + sigma eps, with eps drawn from a seed, the same on every device."""
-    generator = torch.Generator().manual_seed(seed)
-    return image + sigma * torch.randn(image.shape, generator=generator).to(image)
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    """PSNR in dB of images in [-1, 1]."""
-    return 10 * math.log10(4 / max(1e-20, float((a - b).double().square().mean())))
-
-
-@torch.no_grad()
-def denoising_psnr(prior: Prior, images: Sequence[Tensor], sigma: float) -> float:
-    """Mean PSNR of images (1, C, H, W) denoised after adding noise of sigma 8-bit grey levels."""
-    strength = 2 * sigma / 255
-    values = [
-        psnr(denoise(prior, noisy(image, strength, seed), strength).clamp(-1, 1), image)
-        for seed, image in enumerate(images)
-    ]
-    return sum(values) / len(values)

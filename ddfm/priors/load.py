@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def load_checkpoint(
     check_finite(state, where)
     network = build(state, settings, where, device, dtype)
     alphas_bar = alphas_bar_of(settings)
-    architecture = network.config.to_dict()
+    architecture = asdict(network.config)
     extras = {key: settings[key] for key in settings if key not in {*SETTINGS, *architecture}}
     info = extras | {
         "source": where,

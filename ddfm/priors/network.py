@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class UNetPrior(FunctionPrior):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         T = len(self.alphas_bar)
-        settings = self.network.config.to_dict() | {
+        settings = asdict(self.network.config) | {
             "kind": self.kind,
             "alphas_bar": self.alphas_bar,
             "T": T,

@@ -9,9 +9,8 @@ a pixel depends only on its surroundings, and no sum is divided among threads.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,9 +38,6 @@ class ResidualUNetConfig:
     def multiple(self) -> int:
         """Height and width of an input must be multiples of this."""
         return 2 ** len(self.widths)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class ResidualUNet(nn.Module):

@@ -62,20 +62,17 @@ def alphas_bar_of_betas(betas: Tensor) -> Tensor:
     return torch.cumprod(1 - betas, dim=0)
 
 
-def per_image(values: Tensor, like: Tensor) -> Tensor:
-    """One value per image, shape (B,), reshaped to multiply `like` (B, C, H, W)."""
-    return values.to(like.dtype).to(like.device).view(-1, 1, 1, 1)
-
-
 def alpha_sigma(alphas_bar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """alpha_t and sigma_t of each image, t of shape (B,), reshaped to multiply `like`.
 
     The whole table is moved to the device of t and indexed there: indexing on the CPU would make
     an accelerator wait for t.
     """
-    alphas = alphas_bar.sqrt().to(like.dtype).to(t.device)
-    sigmas = (1 - alphas_bar).sqrt().to(like.dtype).to(t.device)
-    return per_image(alphas[t], like), per_image(sigmas[t], like)
+    alpha, sigma = (
+        table.to(like.dtype).to(t.device)[t].to(like.device).view(-1, 1, 1, 1)
+        for table in (alphas_bar.sqrt(), (1 - alphas_bar).sqrt())
+    )
+    return alpha, sigma
 
 
 def t_of_sigma(alphas_bar: Tensor, sigma: float) -> int:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -51,9 +51,6 @@ class UNetConfig:
     def multiple(self) -> int:
         """Height and width of an input must be multiples of this."""
         return self.patch * 2 ** (len(self.channel_mult) - 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def timestep_embedding(t: Tensor, dim: int) -> Tensor:

@@ -71,7 +71,7 @@ def _fitted(smooth: list[Surfaces], weights: np.ndarray, prior: np.ndarray) -> n
 def _gain(spline: Surfaces, moved: np.ndarray) -> np.ndarray:
     """By how much the likeness of each tile grows when it is moved by `moved` (N, 2)."""
     still = np.zeros(len(moved))
-    return spline(*moved.T)[0] - spline(still, still)[0]
+    return spline.curved(*moved.T)[0] - spline.curved(still, still)[0]
 
 
 def _bending(rows: int, columns: int) -> np.ndarray:

@@ -283,13 +283,11 @@ class Surfaces:
         self.reach = surfaces.shape[1] // 2
         self.stack = np.arange(len(surfaces))[:, None, None]
 
-    def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values at shifts (x, y), and their slopes along x and y; beyond the border they fall."""
-        values, slopes, _ = self.curved(x, y)
-        return values, *slopes
-
     def curved(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Pair, Three]:
-        """Values, slopes, and second derivatives xx, xy and yy."""
+        """Values at shifts (x, y), slopes, and second derivatives xx, xy, yy.
+
+        Beyond the border, values fall.
+        """
         most = self.reach - 1e-6
         at = np.stack([x, y])
         inner = np.clip(at, -most, most)

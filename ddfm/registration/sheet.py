@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from ddfm.imaging.drawing import GAP, PAPER, titled
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
-from ddfm.imaging.views import GAP, PAPER, titled
 from ddfm.imaging.writing import write_drawing
 from ddfm.registration.pictures import motion_of
 from ddfm.registration.transform import Transform

@@ -19,12 +19,11 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from ddfm.imaging.picture import Size
 from ddfm.numerics.planes import plane as as_plane
 from ddfm.restoration.operators import AreaAverage
 
 __all__ = ["SMALLEST", "find_coarse", "looks_enlarged", "taken_back"]
-
-Size = tuple[int, int]
 
 LINES = 256  # most rows (and columns) that are examined
 SMALLEST = 64  # pixels; periods cannot be detected in a picture with a shorter side

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddfm.imaging.picture import Size
 from ddfm.numerics.filters import mirrored_places, smooth
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
     "as_kernel",
     "motion_kernel",
 ]
-
-Size = tuple[int, int]
 
 
 class Operator(Protocol):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.picture import Picture, Size
 from ddfm.imaging.sources import grey
 from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.numerics.planes import plane
@@ -30,8 +30,6 @@ from ddfm.restoration.observation import Found, Observation, observation_of_each
 from ddfm.restoration.sharpening import coarse_size, sharp
 
 __all__ = ["found_in", "restored"]
-
-Size = tuple[int, int]
 
 
 def restored(

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.errors import InputError
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.picture import Picture, Size
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import noise_level
@@ -32,8 +32,6 @@ from ddfm.restoration.operators import (
 )
 
 __all__ = ["LARGE", "coarse_size", "sharp"]
-
-Size = tuple[int, int]
 
 LARGEST_KERNEL = 99  # pixels of a side
 LAM = 2e-5  # lam of `least_squares`

@@ -33,7 +33,7 @@ from ddfm.training.dmfuse_loss import target
 from ddfm.training.photographs import warn_of_small
 from ddfm.version import __version__
 
-__all__ = ["Crops", "FeatureCache", "Targets", "choose_crops", "other_levels"]
+__all__ = ["Crops", "FeatureCache", "choose_crops", "other_levels", "targets_of"]
 
 AT_ONCE = 8  # crops that go through the prior together
 KNOTS = 6  # number of knots of the curves that change levels
@@ -160,20 +160,16 @@ class Kept:
         return len(files)
 
 
-class Targets:
-    """The target of each crop, which the head learns to produce."""
+def targets_of(folder: Path, crops: Crops, loss: str, progress: bool | None) -> np.ndarray:
+    """The target of each crop, which the head learns to produce, in half precision."""
+    make = target(loss)
 
-    def __init__(self, folder: Path, crops: Crops, loss: str, progress: bool | None) -> None:
-        make = target(loss)
+    def compute(_: int, some: Tensor) -> list[Tensor]:
+        return [make(*some.split(1, dim=1))]
 
-        def compute(_: int, some: Tensor) -> list[Tensor]:
-            return [make(*some.split(1, dim=1))]
-
-        of = {"ddfm": __version__}
-        (self._all,) = Kept(folder, crops, progress).arrays(f"targets-{loss}", of, compute)
-
-    def at(self, index: Sequence[int]) -> Tensor:
-        return torch.from_numpy(self._all[index]).float()
+    of = {"ddfm": __version__}
+    (targets,) = Kept(folder, crops, progress).arrays(f"targets-{loss}", of, compute)
+    return targets
 
 
 class FeatureCache:

@@ -27,7 +27,7 @@ from ddfm.numerics.device import fast_dtype
 from ddfm.priors.prior import Prior
 from ddfm.storage.ours import protecting
 from ddfm.storage.outputs import check_apart
-from ddfm.training.crops import Crops, FeatureCache, Targets, choose_crops
+from ddfm.training.crops import Crops, FeatureCache, choose_crops, targets_of
 from ddfm.training.dmfuse_loss import LOSSES, loss
 from ddfm.training.run import TrainingRun, prepare, what_is_read
 
@@ -133,7 +133,7 @@ def _data(
     count = s.crops if name == "train" else max(SHOWN, s.crops // ASIDE)
     size = -(-s.size // prior.multiple) * prior.multiple
     crops = choose_crops(pairs, count, size, s.seed, progress)
-    targets = Targets(cache / name, crops, s.loss, progress)
+    targets = targets_of(cache / name, crops, s.loss, progress)
     features = FeatureCache(cache / name, prior, crops, s.noise, s.seed, progress)
     return Data(crops, targets, features, run)
 
@@ -142,7 +142,7 @@ class Data:
     """Crops with their targets and features, in batches for a run."""
 
     def __init__(
-        self, crops: Crops, targets: Targets, features: FeatureCache, run: HeadRun
+        self, crops: Crops, targets: np.ndarray, features: FeatureCache, run: HeadRun
     ) -> None:
         self.crops, self.targets, self.features = crops, targets, features
         self.timesteps = () if run.settings.plain else run.settings.t
@@ -150,7 +150,8 @@ class Data:
 
     def at(self, index: Sequence[int]) -> tuple[Images, tuple[list[Tensor], ...]]:
         """(i, v, u) in [0, 1], and the features of i and of v."""
-        i, v, u = (x.to(self.device) for x in (*self.crops.at(index), self.targets.at(index)))
+        target = torch.from_numpy(self.targets[index]).float()
+        i, v, u = (x.to(self.device) for x in (*self.crops.at(index), target))
         images = i, v, u
         if not self.timesteps:
             return images, ([], [])

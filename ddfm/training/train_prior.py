@@ -13,7 +13,8 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from ddfm.arguments import a_seed, one_of, positive
 from ddfm.errors import InputError
 from ddfm.priors.checkpoints import check_finite, read_settings, read_state_dict
-from ddfm.priors.denoise import denoising_psnr
+from ddfm.priors.denoise import denoise
 from ddfm.priors.prior import KINDS, FunctionPrior
 from ddfm.priors.residual_unet import ResidualUNet, ResidualUNetConfig
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
@@ -38,7 +39,7 @@ from ddfm.training.patterns import with_pattern
 from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.pictures import sample_sheet
 from ddfm.training.run import TrainingRun, prepare, what_is_read
-from ddfm.training.yardstick import SIGMAS, middle_crops
+from ddfm.training.yardstick import SIGMAS, denoising_psnr, middle_crops
 
 __all__ = ["SHIPPED", "Settings", "network_of", "train_prior"]
 
@@ -227,8 +228,9 @@ class PriorRun(TrainingRun):
 
     def measured(self) -> dict[str, float]:
         """The PSNR of denoised photographs in dB, by noise level."""
+        method = partial(denoise, self.prior)
         return {
-            f"psnr_{sigma}": round(denoising_psnr(self.prior, self.aside, sigma), 3)
+            f"psnr_{sigma}": round(denoising_psnr(method, self.aside, sigma), 3)
             for sigma in (SIGMAS if self.aside else ())
         }
 
@@ -242,7 +244,7 @@ class PriorRun(TrainingRun):
         """Writes the averaged network in half precision, with all that `load_prior` needs."""
         s = self.settings
         about = {
-            "network": s.network.to_dict(),
+            "network": asdict(s.network),
             "kind": s.kind,
             "schedule": "linear",
             "timesteps": len(self.alphas_bar),

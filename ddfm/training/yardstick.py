@@ -1,8 +1,9 @@
-"""Measures how well a prior denoises, compared with a classical method on the same images."""
+"""Measures how well a prior denoises, also compared with a classical method on the same images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,21 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.priors.denoise import denoise, noisy, padded, psnr
+from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.prior import Prior
 from ddfm.progress import progress_bar
+from ddfm.restoration.noise import Denoise
 from ddfm.training.photographs import find_photographs, read_photograph
 
-__all__ = ["SIGMAS", "compare", "middle_crops"]
+__all__ = ["SIGMAS", "compare", "denoising_psnr", "middle_crops", "noisy", "psnr"]
 
 SIGMAS = (15, 25, 50)  # standard deviations of noise, in grey levels
 SIDE = 256  # side of the central crop of a photograph, in pixels
 SMALLEST = 16  # least side in pixels: BM3D crashes on 8 x 8
 
-Denoiser = Callable[[Tensor, float], Tensor]
 
-
-@torch.no_grad()
 def compare(
     prior: Prior,
     folder: str | Path,
@@ -40,25 +39,42 @@ def compare(
         folder: a folder of photographs, of which the central 256 x 256 pixels are used.
         sigmas: standard deviations of the noise, in grey levels; each list has one value for each.
         device: the device of the prior.
-        progress: whether to show a progress bar; None shows one on a terminal.
+        progress: whether to show progress bars; None shows them on a terminal.
     """
     crops = middle_crops(folder, prior.channels)
-    methods: dict[str, Denoiser] = {
+    methods: dict[str, Denoise] = {
         prior.name: lambda image, sigma: denoise(prior, image.to(device), sigma).cpu(),
         **_classical(),
     }
-    scores: dict[str, list[float]] = {name: [] for name in methods}
-    total = len(sigmas) * len(crops)
-    with progress_bar(progress, total=total, desc="denoising", leave=True) as bar:
-        for sigma in (2 * sigma / 255 for sigma in sigmas):
-            gained = np.zeros(len(methods))
-            for seed, clean in enumerate(crops):
-                image = noisy(clean, sigma, seed)
-                gained += [psnr(f(image, sigma).clamp(-1, 1), clean) for f in methods.values()]
-                bar.update()
-            for own, value in zip(scores.values(), gained / len(crops), strict=True):
-                own.append(float(value))
-    return scores
+    return {
+        name: [
+            denoising_psnr(method, progress_bar(progress, crops, desc=f"{name}, sigma {s}"), s)
+            for s in sigmas
+        ]
+        for name, method in methods.items()
+    }
+
+
+@torch.no_grad()
+def denoising_psnr(method: Denoise, images: Iterable[Tensor], sigma: float) -> float:
+    """Mean PSNR of images (1, C, H, W) denoised after adding noise of sigma 8-bit grey levels."""
+    level = 2 * sigma / 255
+    values = [
+        psnr(method(noisy(image, level, seed), level).clamp(-1, 1), image)
+        for seed, image in enumerate(images)
+    ]
+    return sum(values) / len(values)
+
+
+def noisy(image: Tensor, sigma: float, seed: int = 0) -> Tensor:
+    """image + sigma eps, with eps drawn from a seed, the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    return image + sigma * torch.randn(image.shape, generator=generator).to(image)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """PSNR in dB of images in [-1, 1]."""
+    return 10 * math.log10(4 / max(1e-20, float((a - b).double().square().mean())))
 
 
 def middle_crops(folder: str | Path, channels: int) -> list[Tensor]:
@@ -74,7 +90,7 @@ def _middle(path: Path, channels: int) -> Tensor:
     return torch.from_numpy(array).reshape(bottom - top, right - left, -1).permute(2, 0, 1)[None]
 
 
-def _classical() -> dict[str, Denoiser]:
+def _classical() -> dict[str, Denoise]:
     """The best installed classical method, by its name; empty if there is none."""
     try:
         import bm3d

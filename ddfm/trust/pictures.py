@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 from ddfm.imaging.colormaps import colored
-from ddfm.imaging.views import GAP, INK, PAPER, font_of, line_height, scale_bar, shortened, titled
+from ddfm.imaging.drawing import GAP, INK, PAPER, font_of, line_height, scale_bar, shortened, titled
 
 __all__ = ["DEEP", "drawn_attribution", "drawn_uncertainty", "top_for"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ddfm.errors import InputError
+from ddfm.imaging.drawing import font_of, scale_bar
 from ddfm.imaging.picture import in_rgb
-from ddfm.imaging.views import font_of, scale_bar
 from ddfm.imaging.writing import write_drawing
 from ddfm.volumes.volume import Volume, find_axis, rows_and_columns, slices
 

@@ -395,6 +395,7 @@ def objection(grey: np.ndarray, quantisation: float = 0.0) -> str:
 # --- near-duplicates -----------------------------------------------------------------------------
 
 DUPLICATE = 0.8  # correlation from which pictures are near-duplicates
+THUMB = 96  # height in pixels of what is compared
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -423,15 +424,13 @@ def _structure(picture: np.ndarray) -> np.ndarray:
     return difference - difference.mean()
 
 
-def thumbnail(grey: np.ndarray, height: int = 96) -> np.ndarray:
-    width = max(1, round(grey.shape[1] * height / grey.shape[0]))
+def thumbnail(grey: np.ndarray) -> np.ndarray:
+    width = max(1, round(grey.shape[1] * THUMB / grey.shape[0]))
     image = Image.fromarray(grey.astype(np.float32))
-    return np.asarray(image.resize((width, height), Image.Resampling.BOX))
+    return np.asarray(image.resize((width, THUMB), Image.Resampling.BOX))
 
 
-def drop_duplicates(
-    photos: Sequence[Photo], thumbnails: Sequence[np.ndarray], threshold: float = DUPLICATE
-) -> list[int]:
+def drop_duplicates(photos: Sequence[Photo], thumbnails: Sequence[np.ndarray]) -> list[int]:
     """The indices to keep: of near-duplicates, a validation picture if any, else the first.
 
     So no near-duplicates are on both sides of the split, and packages added at the end do not
@@ -440,7 +439,7 @@ def drop_duplicates(
     order = sorted(range(len(photos)), key=lambda i: split_of(photos[i]) != "val")
     kept: list[int] = []
     for i in order:
-        if all(correlation(thumbnails[i], thumbnails[j]) < threshold for j in kept):
+        if all(correlation(thumbnails[i], thumbnails[j]) < DUPLICATE for j in kept):
             kept.append(i)
     return sorted(kept)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
-from ddfm.imaging.views import titled
+from ddfm.imaging.drawing import titled
 from ddfm.registration.transform import Transform, load_transforms
 from ddfm.storage.manifest import NAME
 from places import EXAMPLES

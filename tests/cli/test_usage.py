@@ -15,6 +15,7 @@ REFUSED = {
     "fuse ir vi -o out --save-transform t.json": "use it with --align once",
     "fuse ir/0.png vi/0.png \u2013o f.png": "hyphen; type -o",  # dashes, as copied from a page
     "fuse ir/0.png vi/0.png \u2014output f.png": "hyphen; type --output",
+    "film ir vi -o f.mkv --save-transform t.json": "only if --align finds one",
     "volume a.nii b.nii -o f.nii --save-transform t.json": "needs --align",
     "volume a.nii b.nii c.nii -o f.nii --align rigid --save-transform t.json": "for two volumes",
     "bench . --out out --subfolders ir": "takes two names or more",

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def make_training_pairs(folder: Path) -> None:
     from ddfm.priors.unet import UNet
 
     PAIRS(folder)
-    settings = {"network": TINY.to_dict(), "kind": "v", "schedule": "linear", "T": 1000}
+    settings = {"network": asdict(TINY), "kind": "v", "schedule": "linear", "T": 1000}
     save_checkpoint(folder / "prior.safetensors", UNet(TINY).state_dict(), settings)
 
 

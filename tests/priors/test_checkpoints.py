@@ -9,7 +9,7 @@ import pickle
 import re
 import zipfile
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -499,7 +499,7 @@ def test_a_saved_prior_is_loaded_again(tmp_path, nested):
     config = replace(TINY, model_channels=24, channel_mult=(1, 2))
     network = UNet(config).eval()
     settings = {"kind": "v", "schedule": "cosine", "timesteps": 1000, "licence": "CC0-1.0"}
-    settings |= {"network": config.to_dict()} if nested else config.to_dict()
+    settings |= {"network": asdict(config)} if nested else asdict(config)
     half = {key: value.half() for key, value in network.state_dict().items()}
     save_checkpoint(tmp_path / "own.safetensors", half, settings)
     prior = load_prior(tmp_path / "own.safetensors")

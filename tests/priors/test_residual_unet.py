@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
@@ -90,8 +92,8 @@ def test_settings_of_other_networks_are_refused(tmp_path, network):
 
 def test_settings_may_repeat_what_the_weights_imply(tmp_path, network):
     path = tmp_path / "weights.safetensors"
-    save_checkpoint(path, network.state_dict(), DIFFUSION | {"config": network.config.to_dict()})
-    assert load_prior(path, in_channels=1).info["config"] == network.config.to_dict()
+    save_checkpoint(path, network.state_dict(), DIFFUSION | {"config": asdict(network.config)})
+    assert load_prior(path, in_channels=1).info["config"] == asdict(network.config)
     with pytest.raises(DdfmError, match="its weights have in_channels=1, not in_channels=3"):
         load_prior(path, in_channels=3)
 

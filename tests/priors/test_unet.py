@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import ddfm
-from ddfm.priors.denoise import denoise, noisy, psnr
+from ddfm.priors.denoise import denoise
 from ddfm.priors.layout import build, infer_settings
 from ddfm.priors.unet import GroupNorm, UNet, UNetConfig, conv_of_doubled
+from ddfm.training.yardstick import noisy, psnr
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

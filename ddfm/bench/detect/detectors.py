@@ -65,9 +65,7 @@ def load_detector(name: str) -> tuple[str, Detector]:
 
 
 def _of_python(file: Path, function: str) -> Detector:
-    if not file.is_file():
-        raise InputError(f"cannot read {file}: there is no such file")
-    names = runpy.run_path(str(file))
+    names = runpy.run_path(str(existing_file(file)))
     if not callable(names.get(function)):
         raise InputError(f"{file} has no function {function}")
     found: Detector = names[function]
