@@ -131,8 +131,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def one_line(error: BaseException) -> str:
-    """The text of any exception on one line of limited length."""
+def one_line(error: object) -> str:
+    """The text of an exception, or of an answer of a server, on one line of limited length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."
 

@@ -96,7 +96,7 @@ def _check_kind(command: click.Command, parameter: click.Parameter, value: Any, 
         parameter.type_cast_value(click.Context(command), value)
     except click.ClickException:
         return  # click reports it if the command is used
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, OverflowError, TypeError, ValueError):
         option, flag = parameter.opts[0].lstrip("-"), getattr(parameter, "is_flag", False)
         way = "true or false" if flag else "the value as on the command line, in quotes"
         raise InputError(f"{where} {option} = {short(value)}: write {way}") from None

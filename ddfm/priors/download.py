@@ -36,6 +36,8 @@ TIMEOUT = 30.0  # seconds without data after which a connection counts as broken
 CHUNK = 1 << 20  # bytes read at a time
 MOST_JSON = 10_000_000  # most bytes of a JSON answer
 MARKS = ("etag", "modified")  # what distinguishes versions of a file
+# What reading an answer raises; ValueError if the server gives a piece of it a negative length.
+BROKEN = (OSError, HTTPException, ValueError)
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -114,7 +116,7 @@ def read_json(url: str) -> dict[str, Any]:
             data = response.read(MOST_JSON + 1)
     except DdfmError:
         raise
-    except (_Interrupted, OSError, HTTPException) as error:
+    except (_Interrupted, *BROKEN) as error:
         raise DownloadError(f"cannot read {url}: {one_line(error)}") from None
     if len(data) > MOST_JSON:
         raise DownloadError(f"{url} answers with more than {gigabytes(MOST_JSON)}")
@@ -209,17 +211,16 @@ def _opened(url: str, headers: Mapping[str, str] | None = None) -> Iterator[Any]
         error.close()
         if error.code == 416:  # the part is longer than the file on the server
             raise _Changed from None
-        answer = f"the server answered {error.code} {error.reason}"
+        answer = f"the server answered {error.code} {one_line(error.reason)}"
         if error.code in TRY_AGAIN:
             raise _Interrupted(answer) from None
         raise DownloadError(f"cannot download {url}: {answer}") from None
     except DdfmError:
         raise
     except (OSError, HTTPException) as error:  # URLError is an OSError
-        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        raise _Interrupted(str(reason)) from None
+        raise _Interrupted(one_line(getattr(error, "reason", None) or error)) from None
     except ValueError as error:
-        raise DownloadError(f"cannot download {url}: {error}") from None
+        raise DownloadError(f"cannot download {url}: {one_line(error)}") from None
     with response:
         yield response
 
@@ -254,7 +255,7 @@ def _copy(response: Any, part: Part, start: int, total: int | None) -> None:
         while True:
             try:
                 chunk = response.read(CHUNK)
-            except (OSError, HTTPException):
+            except BROKEN:
                 chunk = b""
                 if total is None:
                     raise _Interrupted(f"the connection broke after {done} bytes") from None

@@ -107,9 +107,9 @@ def _asked(place: Place) -> dict[str, Any]:
     commit, siblings = answer.get("sha"), answer.get("siblings")
     if not (isinstance(commit, str) and _COMMIT.fullmatch(commit) and isinstance(siblings, list)):
         raise DownloadError(f"the answer of {url} is not that of a hub")
-    there = {each.get("rfilename"): each for each in siblings if isinstance(each, dict)}
-    wanted = [OWN] if OWN in there else [n for n in there if _OF_DIFFUSERS.fullmatch(str(n))]
-    if not any(str(name).endswith(".safetensors") for name in wanted):
+    there = {str(each.get("rfilename")): each for each in siblings if isinstance(each, dict)}
+    wanted = [OWN] if OWN in there else [name for name in there if _OF_DIFFUSERS.fullmatch(name)]
+    if not any(name.endswith(".safetensors") for name in wanted):
         raise InputError(
             f"{SCHEME}{place.repository} has no {OWN}, nor a diffusers model with its weights as "
             "safetensors; other files are not downloaded, since they could run a program"
@@ -130,7 +130,8 @@ def _checked(listing: dict[str, Any], where: str) -> dict[str, Any]:
     for name, about in files.items():
         if name != OWN and not _OF_DIFFUSERS.fullmatch(name):
             raise InputError(f"{where} lists {name}, which is not part of a prior")
-        size, digest = about.get("size"), about.get("sha256")
+        told = about if isinstance(about, dict) else {}
+        size, digest = told.get("size"), told.get("sha256")
         if not isinstance(size, int) or not re.fullmatch("[0-9a-f]{64}|None", str(digest)):
             raise DownloadError(f"{where} gives no valid size and sha256 of {name}")
         if digest is None and name.endswith(".safetensors"):

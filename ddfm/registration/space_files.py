@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ddfm.errors import InputError
+from ddfm.errors import InputError, short
 from ddfm.storage.files import write_json, write_text
 from ddfm.storage.inputs import existing_file, json_object, read_text
 from ddfm.storage.ours import MARK
@@ -33,6 +33,7 @@ ITK = "#Insight Transform File"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 AFFINE = ("AffineTransform", "MatrixOffsetTransformBase")
 RIGID = ("Euler3DTransform", "VersorRigid3DTransform")
+LARGEST = 1e9  # millimetres, radians or factors; no parameter of a transform is as large
 LARGEST_MAT = 4096  # bytes; files of ANTs have about two hundred
 
 
@@ -94,11 +95,13 @@ def _linear(kind: str, numbers: np.ndarray, fixed: np.ndarray, name: str) -> np.
     family = kind.partition("_")[0]
     if not kind.endswith("_3_3") or family not in AFFINE + RIGID:
         raise InputError(
-            f"{name} holds a transform of the kind {kind or 'unknown'}; only affine and rigid ones "
-            "in three dimensions can be read"
+            f"{name} holds a transform of the kind {short(kind)}; only affine and rigid ones in "
+            "three dimensions can be read"
         )
     if len(numbers) != (12 if family in AFFINE else 6) or len(fixed) < 3:
         raise InputError(f"{name} is damaged: {kind} with {len(numbers)} parameters")
+    if not (np.abs([*numbers, *fixed]) < LARGEST).all():  # nor is NaN
+        raise InputError(f"{name} is not a motion of volumes: its parameters are too large")
     if family in AFFINE:
         linear = numbers[:9].reshape(3, 3)
     elif family == "VersorRigid3DTransform":

@@ -37,6 +37,7 @@ MODELS = ("none", "shift", "similarity", "affine", "homography")
 FLOW = "flow"  # one of these models, with a field on top of it
 ALIGN = ("none", "auto", "once", *MODELS[1:], FLOW)  # values of the setting `align`
 ROUNDS = 20  # iterations of the inversion of a field
+LARGEST = 1e100  # numbers of a matrix, so that its determinant is finite
 LONGEST = 10**7  # greatest side of a picture in pixels that a file may specify
 FORMAT = "ddfm transform 1"
 FORMAT_OF_SEVERAL = "ddfm transforms 1"
@@ -70,7 +71,7 @@ class Transform:
         if self.field is not None:
             object.__setattr__(self, "field", checked_field(self.field, self.fixed))
         matrix = np.array(self.matrix, np.float64)
-        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+        if matrix.shape != (3, 3) or not (np.abs(matrix) < LARGEST).all():  # nor is NaN
             raise InputError("a transform must be a matrix of 3 x 3 finite numbers")
         if not _in_front(matrix, self.moving) or abs(np.linalg.det(matrix)) < 1e-12:
             raise InputError("a transform must map the whole picture, and have an inverse")

@@ -64,6 +64,7 @@ MEDIA = {
 }
 _WHY = {
     400: "The request cannot be fused; `error` gives the reason, in one line",
+    403: "A page of another web site sent the request to a service for this machine only",
     408: "The request took too long",
     413: "The request is too large",
     503: "Too many requests are waiting; Retry-After gives the time until the next attempt",
@@ -119,7 +120,8 @@ def make_app(service: Service, prior: Prior | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     limits, measures = service.limits, work.measures
-    app.add_middleware(Admission, limits=limits, path="/fuse", measures=measures)
+    local = "*" not in service.hosts
+    app.add_middleware(Admission, limits=limits, path="/fuse", measures=measures, local=local)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(service.hosts))
     app.add_exception_handler(DdfmError, _refused)
     app.add_exception_handler(HTTPException, _refused)

@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +19,9 @@ from ddfm.serve.refusals import refusal
 
 __all__ = ["Admission", "Limits"]
 
+# Browsers send this header with every request; pages cannot change it.
+ORIGIN, FOREIGN = "sec-fetch-site", "cross-site"
+CROSS_SITE = "a page of another web site sent this request; this service is for this machine only"
 # The statuses under which requests without an answer are counted.
 GONE = 499  # the client hung up before the answer, as in the logs of nginx
 FAILED = 500  # anything else
@@ -60,10 +64,15 @@ class Admission:
     Args:
         path: the path of the requests that are limited.
         measures: what is measured of them.
+        local: whether the service is for this machine only; then pages of web sites, whose requests
+            come from this machine's browser, may not use it either.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, path: str, measures: Measures) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, path: str, measures: Measures, local: bool = False
+    ) -> None:
         self.app = app
+        self.local = local
         self.limits = limits
         self.path = path
         self.measures = measures
@@ -92,6 +101,9 @@ class Admission:
             self.measures.add(status or FAILED, time.monotonic() - began)
 
     async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.local and Headers(scope=scope).get(ORIGIN) == FOREIGN:
+            await _answer(scope, 403, CROSS_SITE)(scope, receive, send)
+            return
         if self.measures.taken >= self.limits.queue:
             await self._busy(scope)(scope, receive, send)
             return

@@ -61,7 +61,8 @@ def read_volume(
         suffix = suffix_of(path)
         if is_dicom(path):
             return replace(dicom.read(path, series), series=series)
-        there = tuple(file for file in volume_files(path) if file.is_file())
+        # Path.is_file raises for a name that is too long, which a header may give.
+        there = tuple(file for file in volume_files(path) if os.path.isfile(file))
         found = nifti.read(path, volume) if suffix in _OF_NIBABEL else _READERS[suffix](path)
         return replace(found, files=there, number=volume)
     if isinstance(source, np.ndarray):

@@ -186,7 +186,7 @@ def test_a_missing_file_of_a_detector_is_reported(tmp_path):
         load_detector(str(tmp_path / "cells.onnx"))
     cells(tmp_path / "cells.onnx")
     (tmp_path / "cells.json").unlink()
-    with pytest.raises(DdfmError, match=r"cells\.json, which lists .*: No such file"):
+    with pytest.raises(DdfmError, match=r"cells\.json: there is no such file; it lists"):
         load_detector(str(tmp_path / "cells.onnx"))
 
 
@@ -249,11 +249,72 @@ def test_bad_boxes_and_detectors_are_refused_in_one_line(pairs, tmp_path):
     refused(bench("--detect", tmp_path / "none.csv", "--detector", tiny), "none.csv")
     (tmp_path / "other.csv").write_text("pair,class,x0,y0,x1,y1\nelsewhere,car,1,1,2,2\n")
     refused(bench("--detect", tmp_path / "other.csv", "--detector", tiny), "elsewhere")
-    for line, word in (("one,car,3,1,2,2", "box from"), ("one,car,a,1,2,2", "numbers")):
+    for line, word in (
+        ("one,car,3,1,2,2", "box from"),
+        ("one,car,a,1,2,2", "numbers"),
+        ("one,car,1,1,nan,2", "box from"),
+        ("one,car,1,1,2,1e308", "too large"),
+        ("one,car,1,1,2", "fewer cells"),
+    ):
         (tmp_path / "bad.csv").write_text(f"pair,class,x0,y0,x1,y1\n{line}\n")
         with pytest.raises(DdfmError, match=f"line 2: .*{word}"):
             read_boxes(tmp_path / "bad.csv")
     (tmp_path / "bad.csv").write_text("pair,class,x0,y0,x1,y1,annotated_on\none,car,1,1,2,2,ir\n")
     with pytest.raises(DdfmError, match="none whose annotated_on is fusion"):
         read_boxes(tmp_path / "bad.csv")
+    (tmp_path / "bad.csv").write_text("class,x0,y0,x1,y1,pair\ncar,1,1,2,2\n")
+    with pytest.raises(DdfmError, match="line 2: it has fewer cells"):
+        read_boxes(tmp_path / "bad.csv")
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"classes": [1, 2, 3]}, "must list the classes"),
+        ({"divide": "x"}, "divide in .* finite number above 0"),
+        ({"divide": 0}, "divide in .* finite number above 0"),
+        ({"mean": [0, 0]}, "mean in .* three numbers"),
+        ({"std": [1, 1, 0]}, "std in .* three numbers"),
+        ({"std": {"x": 1}}, "std in .* three numbers"),
+        ({"order": "grb"}, "order"),
+        ({"layout": []}, "layout"),
+    ],
+)
+def test_a_description_that_cannot_be_used_is_refused(tmp_path, changed, word):
+    cells(tmp_path / "cells.onnx")
+    described = {"classes": ["red", "green", "blue"]} | changed
+    (tmp_path / "cells.json").write_text(json.dumps(described))
+    with pytest.raises(DdfmError, match=word):
+        load_detector(str(tmp_path / "cells.onnx"))
+
+
+def test_a_description_that_is_nested_without_end_is_refused(tmp_path):
+    cells(tmp_path / "cells.onnx")
+    (tmp_path / "cells.json").write_text('{"classes": ' + "[" * 100_000)
+    with pytest.raises(DdfmError, match="nested too deeply"):
+        load_detector(str(tmp_path / "cells.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "word"),
+    [
+        ([1, 3, 4], "its input is not one image"),
+        ([1, 3, 20_000, 20_000], "20000 x 20000 pixels, more than the limit"),
+        ([1, 1, 8, 8], r"cannot be used with the layout yolo: .*input"),
+        ([1, 3, 8, 8], r"no side of its output \(3, 8, 8\)"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(tmp_path, shape, word):
+    """Models that return their input, which holds no detections."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    make, number = onnx.helper, onnx.TensorProto
+    places = [make.make_tensor_value_info(name, number.FLOAT, shape) for name in "xy"]
+    graph = make.make_graph([make.make_node("Identity", ["x"], ["y"])], "same", *zip(places))
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "same.onnx")
+    (tmp_path / "same.json").write_text('{"classes": ["a", "b", "c", "d"]}')
+    with pytest.raises(DdfmError, match=word):
+        _, detector = load_detector(str(tmp_path / "same.onnx"))
+        detector(np.zeros((16, 16, 3), np.uint8))

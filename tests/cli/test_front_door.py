@@ -141,6 +141,7 @@ def test_volumes_stay_medical_with_other_defaults_in_the_file(tmp_path, monkeypa
         ("fuse = 1", ("ddfm.toml", "[fuse] must be a table")),
         ("[fuse", ("ddfm.toml is not TOML",)),
         ("[fuse]\nstrip = 1", ("ddfm.toml: [fuse] strip = 1: write true or false",)),
+        ("[fuse]\nseed = inf", ("ddfm.toml: [fuse] seed = inf: ", "in quotes")),
         ("[fuse]\nbalance = [1]", ("ddfm.toml: [fuse] balance = [1]: ", "in quotes")),
         ("[fuse]\nsave-steps = []", ("ddfm.toml: [fuse] save-steps = []: ", "in quotes")),
         ("[fuse]\nbalance = {a = 1}", ("ddfm.toml: [fuse] balance = {'a': 1}: ", "in quotes")),

@@ -50,8 +50,8 @@ from fuzz_weights import weight_files
 
 LIMIT_SECONDS = 20
 LIMIT_MEMORY = 2 * 2**30  # bytes beyond what the worker starts with
-KINDS = ("image", "flir", "nifti", "nrrd", "dicom", "video")
-KINDS += ("prior", "head", "diffusers", "manifest", "toml", "metadata")
+KINDS = ("image", "flir", "nifti", "nrrd", "metaimage", "dicom", "video")
+KINDS += ("prior", "head", "diffusers", "manifest", "toml", "metadata", "motion")
 
 INTERESTING = [0, 1, 2, 3, 7, 8, 15, 16, 127, 128, 255, 256, 32767, 32768, 65535, 65536]
 INTERESTING += [2**24, 2**31 - 1, 2**31, 2**32 - 1, 60000, 100000]

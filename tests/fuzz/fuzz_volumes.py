@@ -9,13 +9,16 @@ from __future__ import annotations
 import gzip
 import sys
 import tempfile
+import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.registration.space_files import read_space_transform
 from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import scaled
 from ddfm.volumes.montage import montage
@@ -40,13 +43,19 @@ def volume_files() -> Iterator[Made]:
         yield f"nrrd {name}", ".nrrd", data, carry, bytes
     for name, data in _dicom():
         yield f"dicom {name}", ".dcm", data, carry, bytes
+    for name, data in _metaimage():
+        yield f"metaimage {name}", ".mha", data, carry, bytes
+    for name, suffix, data in _motions():
+        yield f"motion {name}", suffix, data, read_motion, bytes
     if series := _dicom_series():
         yield "dicom series", ".series", BETWEEN.join(series), carry_series, bytes
 
 
 def carry(path: Path) -> None:
     """Read a volume, and take it through all steps of a fusion but the network."""
-    volume = read_volume(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DdfmWarning)  # of headers without a position
+        volume = read_volume(path)
     assert volume.values.dtype == np.float32 and volume.values.size
     assert np.isfinite(volume.values).all()
     grey, _ = scaled(volume)
@@ -128,6 +137,39 @@ def _nrrd() -> Iterator[tuple[str, bytes]]:
         file = BytesIO()
         nrrd.write(file, values, header)
         yield name, file.getvalue()
+
+
+def _metaimage() -> Iterator[tuple[str, bytes]]:
+    raw = _content(np.int16).tobytes(order="F")
+    for name, packed, data in (("raw", "False", raw), ("packed", "True", zlib.compress(raw))):
+        head = (
+            "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+            f"CompressedData = {packed}\nTransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 1 2 3\n"
+            "ElementSpacing = 1 1.5 2\nDimSize = 7 8 5\nElementType = MET_SHORT\n"
+            "ElementDataFile = LOCAL\n"
+        )
+        yield name, head.encode() + data
+
+
+def _motions() -> Iterator[tuple[str, str, bytes]]:
+    """Transforms of volumes: in ITK's text format, and as ANTs writes them."""
+    head = "#Insight Transform File V1.0\n#Transform 0\nTransform: "
+    for kind, numbers in (
+        ("Affine", "1 0 0 0 1 0 0 0 1 3 4 5"),
+        ("VersorRigid3D", ".1 .2 0 3 4 5"),
+    ):
+        text = f"{kind}Transform_double_3_3\nParameters: {numbers}\nFixedParameters: 0 0 0\n"
+        yield kind, ".tfm", (head + text).encode()
+    arrays = {"AffineTransform_double_3_3": np.r_[np.eye(3).ravel(), 3, 4, 5], "fixed": np.zeros(3)}
+    data = b""
+    for name, values in arrays.items():
+        data += np.array([0, len(values), 1, 0, len(name) + 1], "<i4").tobytes()
+        data += name.encode() + b"\0" + values.astype("<f8").tobytes()
+    yield "ants", ".mat", data
+
+
+def read_motion(path: Path) -> None:
+    assert np.isfinite(read_space_transform(path)).all()
 
 
 def _dicom() -> Iterator[tuple[str, bytes]]:

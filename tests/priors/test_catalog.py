@@ -30,7 +30,8 @@ class Server:
 
     An entry is a dict: `cut` (close after so many bytes), `status` (an error), `length` (a false
     Content-Length), `ranges` (False: Range is ignored), `etag` (False: no mark of the version),
-    `body` (from now on another file), `type` (a Content-Type), `to` (a redirect).
+    `body` (from now on another file), `type` (a Content-Type), `to` (a redirect),
+    `raw` (the whole answer).
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,10 @@ class Server:
         self.body = step.get("body", self.body)
         if "status" in step:
             handler.send_error(step["status"])
+            return
+        if "raw" in step:
+            handler.wfile.write(step["raw"])
+            handler.close_connection = True
             return
         if "to" in step:
             handler.send_response(302)
@@ -345,6 +350,28 @@ def test_redirects_from_https_to_http_are_refused(server, monkeypatch):
         catalog.get("test")
     server.script = [{"to": server.url}]
     assert catalog.get("test").read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ({"to": "/"}, "the server answered 302 .* infinite loop"),
+        ({"raw": b"HTTP/1.0 404 " + b"x" * 9000 + b"\r\n\r\n"}, r"answered 404 x+\.\.\.$"),
+        ({"raw": b"a\rb\n\r\n" * 300}, "cannot download .*a b"),
+        (
+            {"raw": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabc"},
+            "the connection broke after 0 bytes",
+        ),
+    ],
+)
+def test_answers_of_any_kind_end_in_one_short_line(server, tmp_path, step, words):
+    server.script = [step] * 40
+    with pytest.raises(DdfmError, match=words) as refused:
+        download.download(server.url, tmp_path / "w.json")
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
+    with pytest.raises(DdfmError) as refused:
+        download.read_json(server.url)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize("note", ['{"url": 3}', '{"length": "x", "etag": 1}', "{}"])

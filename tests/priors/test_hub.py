@@ -159,6 +159,22 @@ def test_files_that_differ_from_the_published_ones_are_refused(hub, tmp_path):
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
+@pytest.mark.parametrize("name", [["model.safetensors"], {}, None, 5])
+def test_a_list_of_files_that_is_none_is_refused(hub, name):
+    hub.changes = {"siblings": [{"rfilename": name, "lfs": "x"}, "x", None]}
+    with pytest.raises(DdfmError, match=r"has no model\.safetensors"):
+        fetch("hf://lab/tiny")
+
+
+def test_a_damaged_list_in_the_cache_is_refused(hub, tmp_path):
+    folder = tmp_path / "cache" / "hub" / "lab--tiny" / COMMIT
+    folder.mkdir(parents=True)
+    listing = {"commit": COMMIT, "files": {"model.safetensors": "x"}}
+    (folder / "ddfm-files.json").write_text(json.dumps(listing))
+    with pytest.raises(DownloadError, match=r"no valid size and sha256 of model\.safetensors"):
+        fetch(f"hf://lab/tiny@{COMMIT}")
+
+
 def test_invalid_names_on_a_hub_are_refused(hub, monkeypatch):
     assert place_of("hf://lab/tiny@v1").revision == "v1"
     for name in (

@@ -83,11 +83,19 @@ def test_a_quarter_turn_is_read_as_angles_and_as_a_versor(tmp_path):
         ("AffineTransform_double_3_3", [0] * 12, [0, 0, 0], "inverse"),
         ("AffineTransform_double_3_3", ["nan"] * 12, [0, 0, 0], "not a motion"),
         ("AffineTransform_double_3_3", ["one"] * 12, [0, 0, 0], "not numbers"),
+        ("AffineTransform_double_3_3", ["1e308"] * 12, ["1e308"] * 3, "too large"),
+        ("VersorRigid3DTransform_double_3_3", ["nan"] * 6, [0, 0, 0], "too large"),
     ],
 )
 def test_invalid_motions_are_refused(tmp_path, kind, parameters, fixed, word):
     with pytest.raises(DdfmError, match=word):
         read_space_transform(itk(tmp_path, kind, parameters, fixed))
+
+
+def test_the_kind_of_a_foreign_file_is_quoted_on_one_line(tmp_path):
+    (tmp_path / "m.mat").write_bytes(mat("B\nC", [1.0] * 12) + mat("fixed", [0.0] * 3))
+    with pytest.raises(DdfmError, match=r"of the kind 'B\\nC'; only"):
+        read_space_transform(tmp_path / "m.mat")
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path):

@@ -80,7 +80,12 @@ def test_other_files_are_refused(tmp_path, text):
 
 
 def test_a_degenerate_transform_is_refused():
-    for matrix in (np.zeros((3, 3)), [[1, 0, 0], [0, 1, 0], [0.1, 0, -1]], np.full((3, 3), np.nan)):
+    for matrix in (
+        np.zeros((3, 3)),
+        [[1, 0, 0], [0, 1, 0], [0.1, 0, -1]],
+        np.full((3, 3), np.nan),
+        np.eye(3) * 1e308,
+    ):
         with pytest.raises(DdfmError):
             Transform(matrix, SIZE, SIZE)
 

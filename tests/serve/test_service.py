@@ -351,6 +351,19 @@ def test_other_host_names_are_refused(prior):
         assert client.get("/healthz").status_code == 400
 
 
+def test_pages_of_other_sites_may_not_use_a_service_for_this_machine_only(prior, client):
+    """A form on any page can send files to it, and needs no permission of the browser."""
+    app = make_app(Service(device="cpu", hosts=("localhost",)), prior)
+    with TestClient(app, base_url="http://localhost") as local:
+        foreign = {"Sec-Fetch-Site": "cross-site", "Origin": "http://a.example"}
+        answer = fuse(local, pair(), headers=foreign)
+        assert answer.status_code == 403 and "another web site" in answer.json()["error"]
+        for site in ("same-origin", "none"):
+            assert fuse(local, pair(), headers={"Sec-Fetch-Site": site}).status_code == 200
+        assert fuse(local, pair()).status_code == 200
+    assert fuse(client, pair(), headers=foreign).status_code == 200  # it is for others, too
+
+
 def test_its_pages_load_nothing_from_other_hosts(client):
     assert client.get("/openapi.json").json()["paths"].keys() == {"/fuse", "/healthz", "/metrics"}
     page = client.get("/docs")

@@ -113,6 +113,8 @@ def test_bad_files_are_refused(tmp_path, values):
     fails("does not locate its values")
     written(path, data, beside="%03d.raw")
     fails("in separate files")
+    path.write_bytes(path.read_bytes().replace(b"%03d.raw", b"9" * 300))
+    fails("name too long")
     written(path, data)
     path.write_bytes(path.read_bytes().replace(b"BinaryData = True", b"BinaryData = False"))
     fails("stored as text")

@@ -11,12 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ddfm.errors import InputError
+from ddfm.errors import DdfmError, InputError
+from ddfm.storage.inputs import existing_file
 
 __all__ = ["Annotated", "Array", "Box", "Corners", "corners", "overlaps", "read_boxes"]
 
 Array: TypeAlias = NDArray[Any]
 Corners: TypeAlias = tuple[float, float, float, float]
+LARGEST = 1e6  # pixels; no picture is as wide
 COLUMNS = ("pair", "class", "x0", "y0", "x1", "y1")
 
 
@@ -60,14 +62,17 @@ def read_boxes(path: Path, on: tuple[str, ...] = ("fusion",)) -> Annotated:
     for number, line in enumerate(_lines(path), 2):
         if line.get("annotated_on", on[0]) not in on:
             continue
+        if None in (line[key] for key in COLUMNS):
+            raise InputError(f"{path}, line {number}: it has fewer cells than there are columns")
         name = line["pair"]
         try:
             x0, y0, x1, y1 = (float(line[key]) for key in COLUMNS[2:])
-        except (TypeError, ValueError):
+        except ValueError:
             raise InputError(f"{path}, line {number}: x0, y0, x1, y1 must be numbers") from None
-        if not (x0 < x1 and y0 < y1):
+        if not (-LARGEST < x0 < x1 < LARGEST and -LARGEST < y0 < y1 < LARGEST):
             raise InputError(
-                f"{path}, line {number}: the box from {x0:g}, {y0:g} to {x1:g}, {y1:g} is empty"
+                f"{path}, line {number}: the box from {x0:g}, {y0:g} to {x1:g}, {y1:g} is empty, "
+                "or too large"
             )
         boxes.setdefault(name, []).append(Box(line["class"], (x0, y0, x1, y1)))
         group = line.get("group") or _of_msrs(name)
@@ -97,8 +102,10 @@ def overlaps(boxes: Iterable[Box], others: Iterable[Box]) -> Array:
 
 def _lines(path: Path) -> list[dict[str, str]]:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open(existing_file(path), newline="", encoding="utf-8-sig") as file:
             lines = list(csv.DictReader(file))
+    except DdfmError:
+        raise
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"cannot read {path}: {error}") from None
     missing = [name for name in COLUMNS if not lines or name not in lines[0]]

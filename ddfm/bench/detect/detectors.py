@@ -19,7 +19,6 @@ Layouts:
 
 from __future__ import annotations
 
-import json
 import runpy
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,17 +27,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddfm.arguments import check_known, one_of
+from ddfm.arguments import check_known, one_of, positive
 from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
-from ddfm.errors import InputError, MissingExtra, one_line
-from ddfm.storage.inputs import existing_file
+from ddfm.errors import DdfmError, InputError, MissingExtra, one_line, short
+from ddfm.storage.budget import ask_pixels
+from ddfm.storage.inputs import existing_file, json_object, read_text
 
 __all__ = ["Detector", "OnnxDetector", "load_detector", "load_detectors"]
 
 Detector = Callable[[Array], Iterable[tuple[str, float, Corners]]]
 LAYOUTS = ("yolo", "lists")
+ORDERS = ("rgb", "bgr")
 SETTINGS = ("classes", "layout", "divide", "mean", "std", "order")
+LEAST, MOST = 1e-6, 1e6  # numbers that pixels are divided by, or from which they are subtracted
+CANVAS_BYTES = 48  # memory per pixel of an input: as float32, normalised, and its copy
 FILL = 114  # grey level of the padding that such models are trained with
+ERRORS = 3  # the level of ONNX Runtime at which it prints errors, and no warnings
 FAINTEST = 0.01  # lowest score of detections that are kept
 SAME = 0.5  # least overlap of two detections that count as the same object
 
@@ -82,16 +86,32 @@ class OnnxDetector:
             raise MissingExtra("onnxruntime", "detect", "a detector in ONNX") from None
         path = existing_file(path)
         self.path, self.settings = path, _settings(path.with_suffix(".json"))
+        quiet = onnxruntime.SessionOptions()
+        quiet.log_severity_level = ERRORS  # it would print warnings about what the model declares
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), providers=["CPUExecutionProvider"]
+                str(path), quiet, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its errors have no common class
             raise InputError(f"cannot read {path}: {one_line(error)}") from None
-        self._input = self._session.get_inputs()[0]
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise InputError(f"{path} is no detector: its input is not one image, (1, 3, H, W)")
+        self._input = inputs[0]
 
     def __call__(self, picture: Array) -> list[tuple[str, float, Corners]]:
         """The detections in an image."""
+        try:
+            return self._found(picture)
+        except DdfmError:
+            raise
+        except Exception as error:  # of the runtime, or of outputs that are laid out otherwise
+            raise InputError(
+                f"{self.path} cannot be used with the layout {self.settings['layout']}: "
+                f"{one_line(error)}"
+            ) from None
+
+    def _found(self, picture: Array) -> list[tuple[str, float, Corners]]:
         tensor, scale = self._prepared(picture)
         names = [output.name for output in self._session.get_outputs()]
         outputs = dict(zip(names, self._session.run(None, {self._input.name: tensor}), strict=True))
@@ -105,6 +125,7 @@ class OnnxDetector:
         room = [
             side or -(-own // 32) * 32 for side, own in zip(wanted, (height, width), strict=True)
         ]
+        ask_pixels(room[1], room[0], f"the input of {self.path}", CANVAS_BYTES * room[0] * room[1])
         scale = min(room[0] / height, room[1] / width) if None not in wanted else 1.0
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
@@ -119,7 +140,7 @@ class OnnxDetector:
     def _of_yolo(self, outputs: dict[str, Array]) -> list[Box]:
         table = np.squeeze(next(iter(outputs.values())), 0)
         rows = 4 + len(self.settings["classes"])
-        if rows not in table.shape:
+        if table.ndim != 2 or rows not in table.shape:
             raise InputError(
                 f"{self.path}: no side of its output {table.shape} is {rows} (4 + the number of "
                 "classes)"
@@ -149,19 +170,32 @@ class OnnxDetector:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or one_line(error)
-        raise InputError(
-            f"cannot read {path}, which lists the classes of the model: {why}"
-        ) from None
-    if not isinstance(given, dict) or not isinstance(given.get("classes"), list):
+        text = read_text(path)
+    except DdfmError as error:
+        raise InputError(f"{error}; it lists the classes of the model") from None
+    given = json_object(text, str(path))
+    classes = given.get("classes")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise InputError(f"{path}: it must list the classes of the model, as classes")
     check_known(f"setting in {path}", given, SETTINGS)
     usual = {"layout": "yolo", "divide": 255, "mean": [0, 0, 0], "std": [1, 1, 1], "order": "rgb"}
     settings = usual | given
     one_of(f"layout in {path}", settings["layout"], LAYOUTS)
+    one_of(f"order in {path}", settings["order"], ORDERS)
+    positive(f"divide in {path}", settings["divide"], MOST)
+    for name, least in (("mean", -MOST), ("std", LEAST)):
+        if not _is_color(settings[name], least):
+            raise InputError(
+                f"{name} in {path} must be three numbers, of red, green and blue, from {least:g} "
+                f"to {MOST:g}, not {short(settings[name])}"
+            )
     return settings
+
+
+def _is_color(value: Any, least: float) -> bool:
+    """Whether this is a number of at least `least` for all channels, or three of them."""
+    each = value if isinstance(value, list) else 3 * [value]
+    return len(each) == 3 and all(isinstance(x, int | float) and least <= x <= MOST for x in each)
 
 
 def _thinned(boxes: list[Box]) -> list[Box]:
