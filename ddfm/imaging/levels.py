@@ -18,7 +18,7 @@ from ddfm.arguments import two_numbers
 from ddfm.errors import InputError, short
 from ddfm.imaging.picture import Picture
 
-__all__ = ["Levels", "check_levels", "clips_border", "spread", "used", "with_levels"]
+__all__ = ["Levels", "check_levels", "clips_border", "most", "spread", "used", "with_levels"]
 
 LITTLE = 0.2  # a picture that uses less than this part of its range is stretched
 SHARE = 0.1  # percentage of pixels that clip at black, and at white
@@ -105,6 +105,22 @@ def used(picture: Picture) -> Levels | None:
     if not 0 < high - low < LITTLE:
         return None
     return float(np.rint(low * white)), float(np.rint(high * white))
+
+
+def most(picture: Picture) -> Levels | None:
+    """The limits of nearly all floating-point values, if they span less than a fifth of the range.
+
+    The others, `SHARE` percent at each end, are dead pixels, gaps, or far hotter than all else.
+    Since the lowest and the highest value become black and white, they leave the scene little
+    contrast.
+    """
+    if picture.dtype.kind != "f" or picture.range is None:
+        return None
+    low, high = np.percentile(picture.pixels[picture.valid], (SHARE, 100 - SHARE))
+    if not 0 < high - low < LITTLE:
+        return None
+    black, white = picture.range
+    return black + float(low) * (white - black), black + float(high) * (white - black)
 
 
 def _by_content(picture: Picture) -> Picture:
