@@ -63,8 +63,9 @@ def _picture_at(path: Path) -> dict[str, Any]:
     "values" are the least and the greatest value, or, of a radiometric file, those that become
     black and white, in its "unit". "spread" are those that become black and white where a small
     part of 16 bits is used, "most" the limits of nearly all floating-point values where these are
-    a small part of their range. "no_data" is the share of pixels without data, which are ignored, and
-    "no_data_value" the one that marks them in a GeoTIFF. "coordinates" names its coordinate system.
+    a small part of their range. "no_data" is the share of pixels without data, which are ignored,
+    and "no_data_value" the one that marks them in a GeoTIFF. "coordinates" names its coordinate
+    system.
     "photograph" tells whether a radiometric file is a pair by itself.
     "observed" is as in `Fusion.settings`, as far as one picture tells.
     """

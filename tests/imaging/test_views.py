@@ -13,8 +13,10 @@ from ddfm.imaging.picture import LUMA, from_array
 from ddfm.imaging.views import (
     VIEWS,
     before_after,
+    font_of,
     overlay,
     path_of,
+    shortened,
     side_by_side,
     tick_labels,
     view,
@@ -36,6 +38,27 @@ def test_side_by_side_has_every_source_and_the_fusion_in_order():
     for k, level in enumerate((50, 100, 200)):
         assert (shown[top:, k * 124 : k * 124 + 120] == level).all()
     assert shown[:top].max() > 200, "names stand above"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Wärme.png", "Warme.png"),
+        ("Wa\u0308rme.png", "Warme.png"),  # as macOS writes it
+        ("Straße 12°.jpg", "Strasse 12°.jpg"),
+        ("écran_x²_熱.tif", "ecran_x2_?.tif"),
+        ("a\nb", "a?b"),
+    ],
+)
+def test_letters_that_the_font_lacks_are_replaced(name, shown):
+    """The font draws a box for each of them, and names become hard to tell apart."""
+    assert shortened(name, 1000, 20) == shown
+
+
+def test_names_that_are_too_wide_are_cut():
+    cut = shortened("W\u00e4rme " * 40, 200, 20)
+    assert cut.startswith("Warme Warme") and cut.endswith("...")
+    assert font_of(20).getlength(cut) <= 192
 
 
 def test_before_is_on_the_left_and_after_on_the_right():
