@@ -39,7 +39,7 @@ def test_sources_are_not_modified():
 def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
     """Colour first, grey second: a visible image before its infrared one, or PET before MRI."""
     color, grey = image(0, channels=3), image(1)
-    with pytest.warns(DdfmWarning, match="infrared comes first.*--task medical"):
+    with pytest.warns(DdfmWarning, match="so give the second image first.*--task medical"):
         fuse(color, grey, prior="gaussian", **PLAIN)
     with pytest.warns(DdfmWarning, match="for exposures or a focus stack task=multi-exposure"):
         fuse(color, grey, prior="gaussian", **PLAIN)
