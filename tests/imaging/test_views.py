@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,15 @@ def test_an_overlay_has_the_maps_hue_and_half_of_its_luminance():
     np.testing.assert_allclose(got, expected, atol=1.5 / 255)
     warm, cold = shown[-1, 100], shown[0, 10]
     assert warm[0] > warm[2] and cold[2] > cold[0], "warm is red or yellow, cold is blue"
+
+
+def test_an_overlay_has_no_colours_where_the_thermal_image_has_no_values():
+    """Gaps are filled from the photograph, which would be read as temperatures."""
+    known = np.ones((90, 120), bool)
+    known[:, 80:] = False
+    whole, shown = (overlay(flat(128), replace(ramp(), mask=mask)) for mask in (None, known))
+    assert (shown[:, 80:120] == 128).all()
+    assert np.array_equal(shown[:, :80], whole[:, :80]) and shown[:, :80].std(axis=2).min() > 5
 
 
 def test_the_scale_runs_from_the_coldest_below_to_the_hottest_above():
