@@ -89,6 +89,13 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
             "exposures or a focus stack task=multi-exposure or task=multi-focus; to keep this "
             "order, set task=ir-visible (--task ir-visible)"
         )
+    elif len(thermal := {p.sha256: p.name for p in pictures if p.unit}) > 1:
+        first, second, *_ = thermal.values()
+        yield (
+            f"{first} and {second} are both thermal images, and a photograph in their files is not "
+            "used; a folder of such files is fused file by file; to fuse them with one another, "
+            "set task=ir-visible (--task ir-visible)"
+        )
     elif medical is not None:
         yield (
             f"{medical} seems to be a medical image by its name, but without a task it is fused as "

@@ -51,14 +51,16 @@ def view(
     """A view of a fusion by its name in `VIEWS`.
 
     Args:
-        colormap: the colour map of an overlay.
+        colormap: the colour map of an overlay. Its temperatures are those of the first source, or
+            of the first radiometric one.
     """
     check_view(kind, colormap)
     if kind == "side-by-side":
         return side_by_side(fused, sources)
     if kind == "before-after":
         return before_after(fused, sources)
-    return overlay(fused, sources[0], colormap)
+    thermal = next((source for source in sources if source.unit), sources[0])
+    return overlay(fused, thermal, colormap)
 
 
 def check_view(kind: str, colormap: str) -> None:

@@ -88,6 +88,13 @@ def test_an_overlay_has_no_colours_where_the_thermal_image_has_no_values():
     assert np.array_equal(shown[:, :80], whole[:, :80]) and shown[:, :80].std(axis=2).min() > 5
 
 
+def test_an_overlay_shows_the_radiometric_source_wherever_it_stands():
+    thermal, photo = replace(ramp(), unit="°C"), flat(50)
+    expected = overlay(flat(128), thermal)
+    for sources in ([thermal, photo], [photo, thermal]):
+        assert np.array_equal(view("overlay", flat(128), sources), expected)
+
+
 def test_the_scale_runs_from_the_coldest_below_to_the_hottest_above():
     scale = overlay(flat(0), ramp(), "iron")[:, 120:]
     bar = scale[:, 8].astype(float) @ np.float64(LUMA)
