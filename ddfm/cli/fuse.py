@@ -245,7 +245,7 @@ def _read(request: _Request, opening: Opening) -> tuple[tuple[Picture, ...], boo
     if not request.quiet:
         say_equal(pictures)
         say_results(request.sources, pictures)
-        say_levels(pictures)
+        say_levels(pictures, opening.ranges)
     if not config.moves:
         common_size(pictures, config.resize)  # raises if their sizes do not fit
     small = pictures if opening.longest is None else reduced(pictures, opening.longest)

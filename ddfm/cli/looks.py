@@ -41,6 +41,9 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
         low, high = looked["spread"]
         full = "--range-a full keeps all 16 bits"
         yield f"            {low:g} to {high:g} become black and white; {full}"
+    if looked["most"] is not None:
+        low, high = (f"{limit:g}" for limit in looked["most"])
+        yield f"            nearly all are {low} to {high}; --range-a {low} {high} spreads them"
     if looked["coordinates"] is not None:
         yield f"  place     coordinates in {looked['coordinates']}"
     value = looked["no_data_value"]
@@ -155,7 +158,7 @@ def _corrects(looked: Looked) -> str:
 
 
 def _by(numbers: list[float]) -> str:
-    return " x ".join(f"{number:.4g}" for number in numbers)
+    return " x ".join(f"{number:g}" for number in numbers)
 
 
 def _color(looked: Looked) -> str:

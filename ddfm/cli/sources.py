@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddfm.cli.opening import RANGES
 from ddfm.cli.pipes import DASH
@@ -81,12 +81,17 @@ def say_results(sources: Sequence[Path], pictures: Sequence[Picture]) -> None:
             )
 
 
-def say_levels(pictures: tuple[Picture, ...]) -> None:
-    """Tells the user which images have their levels spread by default, or all clipped."""
-    from ddfm.imaging.formats.dji import COUNTS
-    from ddfm.imaging.levels import used
+def say_levels(pictures: tuple[Picture, ...], ranges: Sequence[Any]) -> None:
+    """Tells the user which images have their levels spread by default, crowded, or all clipped.
 
-    for picture, option in zip(pictures, RANGES, strict=False):
+    Args:
+        ranges: those that were asked for, as `Opening` has them.
+    """
+    from ddfm.imaging.formats.dji import COUNTS
+    from ddfm.imaging.levels import most, used
+
+    asked = [*ranges, *[None] * len(pictures)]
+    for picture, option, given in zip(pictures, RANGES, asked, strict=False):
         if picture.unit == COUNTS and picture.range is not None:
             black, white = picture.range
             say(
@@ -106,6 +111,15 @@ def say_levels(pictures: tuple[Picture, ...]) -> None:
                 f"{picture.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of "
                 f"the 16-bit range and are spread over all of it; {option} full leaves them as "
                 "they are",
+                err=True,
+            )
+        if given in (None, "auto") and (limits := most(picture)) is not None:
+            low, high = (f"{limit:g}" for limit in limits)
+            black, white = picture.range or limits
+            say(
+                f"{picture.name}: nearly all of its values, {low} to {high}, are a small part of "
+                f"{black:g} to {white:g}, and get little contrast; {option} {low} {high} spreads "
+                "them",
                 err=True,
             )
 

@@ -84,10 +84,17 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
     if [p.is_color for p in pictures] == [True, False]:
         first, second = (p.name for p in pictures)
         yield (
-            f"{first} is in colour and {second} is grey, but infrared comes first; for PET or "
-            "SPECT with MRI set task=medical (--task medical), for exposures or a focus stack "
-            "task=multi-exposure or task=multi-focus; to keep this order, set task=ir-visible "
-            "(--task ir-visible)"
+            f"{first} is in colour and {second} is grey, but infrared comes first, so give "
+            f"{second} first; for PET or SPECT with MRI set task=medical (--task medical), for "
+            "exposures or a focus stack task=multi-exposure or task=multi-focus; to keep this "
+            "order, set task=ir-visible (--task ir-visible)"
+        )
+    elif len(thermal := {p.sha256: p.name for p in pictures if p.unit}) > 1:
+        first, second, *_ = thermal.values()
+        yield (
+            f"{first} and {second} are both thermal images, and a photograph in their files is not "
+            "used; a folder of such files is fused file by file; to fuse them with one another, "
+            "set task=ir-visible (--task ir-visible)"
         )
     elif medical is not None:
         yield (

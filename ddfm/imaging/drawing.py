@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,10 +29,15 @@ OFF = 0.005  # most by which these numbers are rounded, as a share of the scale
 DECIMALS = 6  # most decimals of these numbers
 
 
-def titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> Image.Image:
-    """Panels (H, W, 3) of one height in a row, with a title above each."""
+def titled(
+    panels: Sequence[np.ndarray], titles: Sequence[str], line: int | None = None
+) -> Image.Image:
+    """Panels (H, W, 3) of one height in a row, with a title above each, in a line of this height.
+
+    The default height suits the narrowest panel.
+    """
     height = panels[0].shape[0]
-    line = line_height(min(panel.shape[1] for panel in panels))
+    line = line_height(min(panel.shape[1] for panel in panels)) if line is None else line
     width = sum(panel.shape[1] + GAP for panel in panels) - GAP
     sheet = Image.new("RGB", (width, height + line), PAPER)
     draw, left = ImageDraw.Draw(sheet), 0
@@ -85,10 +91,22 @@ def font_of(line: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def shortened(name: str, width: int, line: int) -> str:
-    """The name, cut if needed so that it fits above a picture of this width."""
+    """The name in letters of the font, cut if needed so that it fits above this width."""
     font = font_of(line)
+    name = "".join(_drawable(letter, font) for letter in unicodedata.normalize("NFC", name))
     if font.getlength(name) <= width - 8:
         return name
     while name and font.getlength(name + "...") > width - 8:
         name = name[:-1]
     return name + "..."
+
+
+def _drawable(letter: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The letter; if the font lacks it, those that it is made of, such as a for ä, or else ?."""
+    parts = unicodedata.normalize("NFKD", letter)
+    plain = "".join(part for part in parts if not unicodedata.combining(part))
+    lacking = bytes(font.getmask("\uffff"))  # the box of letters that are not in the font
+    for some in (letter, plain, letter.casefold()):
+        if some and all(c.isprintable() and bytes(font.getmask(c)) != lacking for c in some):
+            return some
+    return "?"

@@ -18,10 +18,12 @@ from ddfm.arguments import two_numbers
 from ddfm.errors import InputError, short
 from ddfm.imaging.picture import Picture
 
-__all__ = ["Levels", "check_levels", "spread", "used", "with_levels"]
+__all__ = ["Levels", "check_levels", "clips_border", "most", "spread", "used", "with_levels"]
 
 LITTLE = 0.2  # a picture that uses less than this part of its range is stretched
 SHARE = 0.1  # percentage of pixels that clip at black, and at white
+EVEN = 1.5 / 255  # most that values of a rim differ by, as a part of the range
+RIM = 0.9  # least share of the clipped values along the border that are one rim's
 
 Levels = tuple[float, float]
 
@@ -61,7 +63,25 @@ def spread(picture: Picture, levels: Levels) -> Picture:
         return replace(picture, range=levels)
     values = low + picture.pixels.astype(np.float64) * (high - low)
     pixels = np.clip((values - levels[0]) / (levels[1] - levels[0]), 0, 1)
-    return replace(picture, samples=pixels.astype(np.float32), range=levels)
+    return replace(
+        picture,
+        samples=pixels.astype(np.float32),
+        range=levels,
+        clipped_border=picture.clipped_border or clips_border(values, levels),
+    )
+
+
+def clips_border(values: np.ndarray, levels: Levels) -> bool:
+    """Whether values (H, W, ...) along the border that are not all alike lie beyond the levels.
+
+    Clipped, they look like the flat rim of a frame, but they are a part of the scene.
+    """
+    low, high = levels
+    edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+    beyond = [some for some in (edge[edge < low], edge[edge > high]) if some.size]
+    return any(
+        (np.abs(some - np.median(some)) <= EVEN * (high - low)).mean() < RIM for some in beyond
+    )
 
 
 def used(picture: Picture) -> Levels | None:
@@ -85,6 +105,22 @@ def used(picture: Picture) -> Levels | None:
     if not 0 < high - low < LITTLE:
         return None
     return float(np.rint(low * white)), float(np.rint(high * white))
+
+
+def most(picture: Picture) -> Levels | None:
+    """The limits of nearly all floating-point values, if they span less than a fifth of the range.
+
+    The others, `SHARE` percent at each end, are dead pixels, gaps, or far hotter than all else.
+    Since the lowest and the highest value become black and white, they leave the scene little
+    contrast.
+    """
+    if picture.dtype.kind != "f" or picture.range is None:
+        return None
+    low, high = np.percentile(picture.pixels[picture.valid], (SHARE, 100 - SHARE))
+    if not 0 < high - low < LITTLE:
+        return None
+    black, white = picture.range
+    return black + float(low) * (white - black), black + float(high) * (white - black)
 
 
 def _by_content(picture: Picture) -> Picture:

@@ -58,6 +58,8 @@ class Picture:
         unit: the unit of the values in `range`, such as "°C", or empty.
         clipped_noise: standard deviation, for levels from -1 to 1, of noise that was clipped at
             black and white before frames were averaged; None if nothing was averaged.
+        clipped_border: whether values along the border that differ were clipped at black or white.
+            A flat rim is then no frame, but a part of the scene beyond `range`.
         mask: True where pixels are valid, of shape (H, W); None if they are valid everywhere.
         metadata: the EXIF, XMP and geographic position that a result takes over.
         sha256: checksum of the file that it is from; None if there was no file.
@@ -73,6 +75,7 @@ class Picture:
     range: tuple[float, float] | None = None
     unit: str = ""
     clipped_noise: float | None = None
+    clipped_border: bool = False
     mask: np.ndarray | None = None
     metadata: Metadata = NOTHING
     sha256: str | None = None

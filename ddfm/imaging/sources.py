@@ -28,6 +28,7 @@ __all__ = [
     "common_size",
     "equally_bright",
     "grey",
+    "hint_at_turn",
     "read_any",
     "read_for_fusion",
     "read_sources",
@@ -84,15 +85,20 @@ def common_size(pictures: Sequence[Picture], resize: str) -> Size:
         if other.size != finest.size and not fits:
             first, second = (p for p in pictures if p is finest or p is other)
             (h, w), (h2, w2) = first.size, second.size
-            turned = h != w and h * h2 == w * w2
             raise InputError(
                 f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if one shows "
                 "more of the scene than the other, align=auto (--align auto) aligns them; if both "
                 "end at the same borders, resize=a (--resize a) resizes all to the first, b to "
-                "the second"
-                + ("; if one is rotated by 90 degrees, rotate it first" if turned else "")
+                f"the second{hint_at_turn(first.size, second.size)}"
             )
     return finest.size
+
+
+def hint_at_turn(one: Size, other: Size) -> str:
+    """What to do if a picture may be lying on its side, by its proportions; empty if not."""
+    (h, w), (h2, w2) = one, other
+    turned = h != w and h * h2 == w * w2
+    return "; if one is rotated by 90 degrees, rotate it first" if turned else ""
 
 
 def _from_one_camera(pictures: Sequence[Picture]) -> bool:

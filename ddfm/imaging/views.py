@@ -28,14 +28,16 @@ def view(
     """A view of a fusion by its name in `VIEWS`.
 
     Args:
-        colormap: the colour map of an overlay.
+        colormap: the colour map of an overlay. Its temperatures are those of the first source, or
+            of the first radiometric one.
     """
     check_view(kind, colormap)
     if kind == "side-by-side":
         return side_by_side(fused, sources)
     if kind == "before-after":
         return before_after(fused, sources)
-    return overlay(fused, sources[0], colormap)
+    thermal = next((source for source in sources if source.unit), sources[0])
+    return overlay(fused, thermal, colormap)
 
 
 def check_view(kind: str, colormap: str) -> None:
@@ -73,6 +75,9 @@ def overlay(fused: Picture, thermal: Picture, colormap: str = "iron") -> np.ndar
 
     Luminance is the mean of the colour map's and the fusion's, so that both can be read. The scale
     is in degrees if the image is, otherwise in the image's own values (counts) or percent.
+
+    Where the thermal image has no values, the fusion is grey: what fills such a gap for the fusion
+    comes from the other source, and would look like a temperature.
     """
     level = eight_bit(thermal).astype(np.float32) / 255
     level = level @ _WEIGHTS if level.ndim == 3 else level
@@ -82,6 +87,8 @@ def overlay(fused: Picture, thermal: Picture, colormap: str = "iron") -> np.ndar
     colors = colored(level, colormap)
     wanted = (colors @ _WEIGHTS + grey) / 2
     shown = _with_luminance(colors, wanted)
+    if thermal.mask is not None:
+        shown[~thermal.mask] = np.rint(255 * grey[~thermal.mask, None]).astype(np.uint8)
     limits, unit = thermal.range or (0.0, 100.0), thermal.unit if thermal.range else "%"
     return np.hstack([shown, scale_bar(shown.shape[0], limits, colormap, unit)])
 

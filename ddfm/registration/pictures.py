@@ -15,6 +15,7 @@ import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import hint_at_turn
 from ddfm.registration.align import Alignment, align, check, tolerance, turn_that_fits
 from ddfm.registration.gaps import bridged, with_gaps_filled
 from ddfm.registration.transform import FLOW, Transform, common_transform
@@ -232,7 +233,8 @@ def _remedy(moving: Picture, fixed: Picture, how: str) -> str:
     if turn is not None:
         return f"; it fits if {TURNS[turn]}, so turn the file first"
     # If two models disagree, one that the user knows to hold may be sure alone.
-    return "; a given model (--align affine) may be certain" if how == "auto" else ""
+    model = "; a given model (--align affine) may be certain" if how == "auto" else ""
+    return hint_at_turn(fixed.size, moving.size) + model
 
 
 def _apart(moving: Picture, fixed: Picture) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from ddfm.imaging.drawing import GAP, PAPER, titled
+from ddfm.imaging.drawing import GAP, PAPER, line_height, titled
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.imaging.writing import write_drawing
@@ -58,7 +58,9 @@ def _views(fixed: Picture, moving: Picture, transform: Transform | None) -> np.n
         for two, what in rows
     ]
     whole = _stacked([np.asarray(strip) for strip in strips])
-    return np.asarray(titled([whole], [f"{name} on {other}: {motion}"]))
+    for heading in (motion, f"{name} on {other}"):  # the second stands above the first
+        whole = np.asarray(titled([whole], [heading], line_height(base.shape[1])))
+    return whole
 
 
 def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:

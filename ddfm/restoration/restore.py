@@ -55,7 +55,7 @@ def restored(
         blurs: whether blur is detected where none is specified. Medical images are smoother than
             their pixels, and parts of a focus stack are blurred on purpose.
     """
-    given = _filled_up(observations, len(pictures), frames, blurs)
+    given = _filled_up(observations, pictures, frames, blurs)
     done, coarse, found = _looked_into(pictures, given, sizes, denoise, clean)
     # Sharp pictures come first, since they guide the others.
     order = sorted(range(len(done)), key=lambda k: bool(given[k].blur) or coarse[k] != sizes[k])
@@ -73,7 +73,7 @@ def found_in(
     Args:
         denoise, clean, frames, blurs: as for `restored`.
     """
-    given = _filled_up([], 1, frames, blurs)
+    given = _filled_up([], [picture], frames, blurs)
     (done,), (coarse,), (found,) = _looked_into([picture], given, [picture.size], denoise, clean)
     y, law = plane(grey(done)), given[0].noise
     level = noise_level(y)
@@ -89,11 +89,14 @@ def found_in(
 
 
 def _filled_up(
-    observations: Sequence[Any], number: int, frames: bool, blurs: bool
+    observations: Sequence[Any], pictures: Sequence[Picture], frames: bool, blurs: bool
 ) -> list[Observation]:
     """An observation for each picture, which specifies what is not to be detected."""
-    given = observation_of_each(observations, number)
-    given = [replace(one, frame=frames) if one.frame is None else one for one in given]
+    given = observation_of_each(observations, len(pictures))
+    given = [
+        replace(one, frame=frames and not picture.clipped_border) if one.frame is None else one
+        for one, picture in zip(given, pictures, strict=True)
+    ]
     return [replace(one, blur=0) if one.blur is None and not blurs else one for one in given]
 
 

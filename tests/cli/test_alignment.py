@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
-from ddfm.imaging.drawing import titled
+from ddfm.imaging.drawing import line_height, titled
 from ddfm.registration.transform import Transform, load_transforms
 from ddfm.storage.manifest import NAME
 from places import EXAMPLES
@@ -38,6 +38,12 @@ def test_a_misaligned_pair_causes_a_warning_with_offset_and_option(pair, tmp_pat
     assert ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST, "-q").stderr == ""
 
 
+def heading(look: np.ndarray, texts: list[str], width: int) -> np.ndarray:
+    """Lines above everything, in letters that suit pictures of this width."""
+    line = line_height(width)
+    return np.concatenate([np.asarray(titled([look[:1]], [text], line))[:line] for text in texts])
+
+
 def test_a_transform_is_found_saved_shown_and_used_again(pair, tmp_path):
     first, rig, sheet = tmp_path / "f.png", tmp_path / "rig.json", tmp_path / "look.png"
     how = ["--align", "shift", "--save-transform", rig, "--check", sheet]
@@ -51,14 +57,13 @@ def test_a_transform_is_found_saved_shown_and_used_again(pair, tmp_path):
     assert look.shape[0] > 2 * height and look.shape[1] > 2 * width
     assert not np.array_equal(look[-height:, :width], look[-height:, -width:])
     names = " on ".join(path.name for path in pair)
-    heading = f"{names}: {motion}"
-    line = np.asarray(titled([np.zeros((1, look.shape[1], 3), np.uint8)], [heading]))[:-1]
-    assert np.array_equal(look[: len(line)], line)
+    lines = heading(look, [names, motion], width)
+    assert np.array_equal(look[: len(lines)], lines)
     ddfm_run("fuse", *pair, "-o", tmp_path / "n.png", "--check", sheet, *FAST, "--overwrite")
     look = np.asarray(Image.open(sheet))
     assert np.array_equal(look[-height:, :width], look[-height:, -width:])
-    line = np.asarray(titled([look[:1]], [f"{names}: left as it is"]))[:-1]
-    assert np.array_equal(look[: len(line)], line)
+    lines = heading(look, [names, "left as it is"], width)
+    assert np.array_equal(look[: len(lines)], lines)
     again = ddfm_run("fuse", *pair, "-o", tmp_path / "g.png", "--transform", rig, *FAST)
     assert (again.exit_code, again.stderr) == (0, "")
     assert np.array_equal(*(np.asarray(Image.open(tmp_path / n)) for n in ("f.png", "g.png")))

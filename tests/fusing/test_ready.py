@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -39,12 +41,23 @@ def test_sources_are_not_modified():
 def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
     """Colour first, grey second: a visible image before its infrared one, or PET before MRI."""
     color, grey = image(0, channels=3), image(1)
-    with pytest.warns(DdfmWarning, match="infrared comes first.*--task medical"):
+    with pytest.warns(DdfmWarning, match="so give the second image first.*--task medical"):
         fuse(color, grey, prior="gaussian", **PLAIN)
     with pytest.warns(DdfmWarning, match="for exposures or a focus stack task=multi-exposure"):
         fuse(color, grey, prior="gaussian", **PLAIN)
     for task in ("ir-visible", "medical", "multi-focus"):  # a warning would be an error here
         fuse(color, grey, prior="gaussian", task=task, **PLAIN)
+
+
+def test_two_thermal_images_cause_a_warning_unless_the_task_is_given():
+    """As from `ddfm fuse *.jpg` on radiometric files of different scenes."""
+    one, other = (
+        replace(read_image(image(k)), unit="°C", sha256=str(k), range=(0, 9)) for k in (0, 1)
+    )
+    with pytest.warns(DdfmWarning, match="both thermal images.*a folder of such files"):
+        fuse(one, other, prior="gaussian", **PLAIN)
+    fuse(one, other, prior="gaussian", task="ir-visible", **PLAIN)  # a warning would be an error
+    fuse(one, image(1), prior="gaussian", **PLAIN)
 
 
 def test_names_of_medical_images_cause_a_warning_unless_the_task_is_given(tmp_path):

@@ -134,6 +134,26 @@ def test_the_command_reports_the_levels_and_takes_others(tmp_path, monkeypatch):
     refused(ddfm_run(*command, "--range-a", "9", "7"), "a range must be two numbers, LOW < HIGH")
 
 
+@pytest.mark.parametrize("odd", [-273.15, 500.0])
+def test_a_pixel_that_takes_the_range_of_degrees_is_reported(tmp_path, monkeypatch, odd):
+    """One dead pixel makes the rest of the thermal image white, or black."""
+    monkeypatch.chdir(tmp_path)
+    degrees = np.linspace(15, 35, 2000).reshape(40, 50)
+    tifffile.imwrite("v.tif", SEEN)
+    np.save("t.npy", degrees)
+    command = ["fuse", "t.npy", "v.tif", "-o", "o.png", *FAST]
+    assert ddfm_run(*command).stderr == ""
+    degrees[0, 0] = odd
+    np.save("t.npy", degrees)
+    told = ddfm_run(*command).stderr
+    assert told.startswith("t.npy: nearly all of its values, 15.0") and "--range-a 15.0" in told
+    advice = told.split("--range-a ")[1].split()[:2]
+    assert [float(limit) for limit in advice] == pytest.approx([15, 35], abs=0.1)
+    for chosen in (advice, ["full"]):
+        assert "spreads them" not in ddfm_run(*command, "--range-a", *chosen).stderr
+    assert f"--range-a {' '.join(advice)} spreads" in ddfm_run("info", "t.npy").stdout
+
+
 def test_levels_of_8_bits_of_another_type_cause_a_warning():
     levels = np.linspace(3, 250, 600).reshape(20, 30).astype(np.uint8)
     for kind in (float, int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from ddfm import DdfmError
 from ddfm.imaging.colormaps import colored
+from ddfm.imaging.drawing import font_of, shortened
 from ddfm.imaging.picture import LUMA, from_array
 from ddfm.imaging.views import VIEWS, before_after, overlay, path_of, side_by_side, view
 
@@ -30,6 +32,27 @@ def test_side_by_side_has_every_source_and_the_fusion_in_order():
     assert shown[:top].max() > 200, "names stand above"
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Wärme.png", "Warme.png"),
+        ("Wa\u0308rme.png", "Warme.png"),  # as macOS writes it
+        ("Straße 12°.jpg", "Strasse 12°.jpg"),
+        ("écran_x²_熱.tif", "ecran_x2_?.tif"),
+        ("a\nb", "a?b"),
+    ],
+)
+def test_letters_that_the_font_lacks_are_replaced(name, shown):
+    """The font draws a box for each of them, and names become hard to tell apart."""
+    assert shortened(name, 1000, 20) == shown
+
+
+def test_names_that_are_too_wide_are_cut():
+    cut = shortened("W\u00e4rme " * 40, 200, 20)
+    assert cut.startswith("Warme Warme") and cut.endswith("...")
+    assert font_of(20).getlength(cut) <= 192
+
+
 def test_before_is_on_the_left_and_after_on_the_right():
     shown = before_after(flat(200), [flat(50), flat(100)])
     assert (shown[:, :58] == 100).all() and (shown[:, 62:] == 200).all()
@@ -45,6 +68,22 @@ def test_an_overlay_has_the_maps_hue_and_half_of_its_luminance():
     np.testing.assert_allclose(got, expected, atol=1.5 / 255)
     warm, cold = shown[-1, 100], shown[0, 10]
     assert warm[0] > warm[2] and cold[2] > cold[0], "warm is red or yellow, cold is blue"
+
+
+def test_an_overlay_has_no_colours_where_the_thermal_image_has_no_values():
+    """Gaps are filled from the photograph, which would be read as temperatures."""
+    known = np.ones((90, 120), bool)
+    known[:, 80:] = False
+    whole, shown = (overlay(flat(128), replace(ramp(), mask=mask)) for mask in (None, known))
+    assert (shown[:, 80:120] == 128).all()
+    assert np.array_equal(shown[:, :80], whole[:, :80]) and shown[:, :80].std(axis=2).min() > 5
+
+
+def test_an_overlay_shows_the_radiometric_source_wherever_it_stands():
+    thermal, photo = replace(ramp(), unit="°C"), flat(50)
+    expected = overlay(flat(128), thermal)
+    for sources in ([thermal, photo], [photo, thermal]):
+        assert np.array_equal(view("overlay", flat(128), sources), expected)
 
 
 def test_the_scale_runs_from_the_coldest_below_to_the_hottest_above():

@@ -188,6 +188,14 @@ def test_uncertain_pairs_are_left_as_they_are_with_a_warning():
     narrow = replace(b, samples=b.samples[:, 9:])
     left = registered((a, narrow), "auto")
     assert left.pictures[0].size == narrow.size and "is resized to its frame" in left.warnings[0]
+    assert "rotated" not in left.warnings[0]
+
+
+def test_an_uncertain_pair_that_may_be_turned_by_90_degrees_is_named():
+    """A portrait thermal image would be squeezed into the frame of a landscape photograph."""
+    a, b = Picture(scene(0)[:, :72, None]), Picture(1 - scene(10)[..., None])  # 72 x 96, 128 x 96
+    for how in ("auto", "affine"):
+        assert "if one is rotated by 90 degrees, rotate it" in registered((a, b), how).warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from ddfm import Observation
+from ddfm import Observation, read_image
+from ddfm.imaging.formats.flir import read_thermal
+from ddfm.imaging.picture import Picture
 from ddfm.restoration.frame import find_frame
+from ddfm.restoration.restore import restored
 from degraded import INFRARED, VISIBLE, slice_in_black
+from flir_files import flir_jpeg, kelvin_to_raw
 from places import EXAMPLES
 
 CORNERS = {"upright": None, "turned": [[40, 20], [430, 45], [410, 300], [15, 280]]}
@@ -41,6 +47,44 @@ def test_a_round_object_on_black_is_not_a_frame():
     y, x = np.mgrid[:128, :128] - 63.5
     head = np.maximum(np.maximum(abs(x), abs(y)), (abs(x) + abs(y)) / 1.35) < 30
     assert find_frame(np.where(head, 0.6, 0)) is None
+
+
+def degrees_beside_a_cold_wall() -> np.ndarray:
+    """A warm scene, and to its right a wall of 20 to 22 degrees, with a straight edge."""
+    degrees = 26 + 6 * np.random.default_rng(0).random((96, 128))
+    degrees[:, 90:] = np.linspace(20, 22, 38)
+    return degrees
+
+
+@pytest.mark.parametrize("kind", ["numbers", "16 bits", "radiometric"])
+def test_what_a_chosen_range_makes_black_is_no_frame(tmp_path, kind):
+    """The cold wall would be filled in from the photograph, and appear in an overlay as warm."""
+    degrees, levels = degrees_beside_a_cold_wall(), (24.0, 32.0)
+    if kind == "radiometric":
+        raw = np.rint(kelvin_to_raw(degrees + 273.15)).astype(np.uint16)
+        (tmp_path / "wall.jpg").write_bytes(flir_jpeg(raw, None))
+        picture = read_thermal(tmp_path / "wall.jpg", celsius=levels)
+    elif kind == "16 bits":
+        counts = np.rint(100 * degrees).astype(np.uint16)
+        picture = read_image(counts, levels=(2400, 3200))
+    else:
+        picture = read_image(degrees, levels=levels)
+    assert find_frame(picture.pixels[..., 0]) is not None  # which it looks like
+    assert "frame" not in found(picture)
+    assert found(picture, frame=True)["frame"] == pytest.approx(90 / 128, abs=0.01)
+
+
+def test_padding_stays_a_frame_in_a_chosen_range():
+    padded = degrees_beside_a_cold_wall()
+    padded[:, 90:] = 0
+    picture = read_image(padded, levels=(24, 32))
+    assert found(picture)["frame"] == pytest.approx(90 / 128, abs=0.01)
+
+
+def found(picture: Picture, **given: bool) -> dict[str, Any]:
+    """What is found in a picture that is fused."""
+    size, observations = [picture.size], [Observation(**given)]
+    return restored([picture], observations, size, lambda x, _: x, clean=1)[1][0]
 
 
 @pytest.mark.filterwarnings("ignore:.* of the pixels have no data")  # where both have a frame

@@ -32,6 +32,7 @@ from ddfm.imaging.formats.flir_container import (
 from ddfm.imaging.formats.flir_grid import GRIDS, field_of, of_one_field
 from ddfm.imaging.formats.pil import metadata_of
 from ddfm.imaging.formats.turns import quarter_turns
+from ddfm.imaging.levels import clips_border
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.checksum import sha256_of
@@ -167,7 +168,8 @@ def _thermal(
     limits = _limits(thermogram, path, degrees, celsius, percentiles)
     thermal = from_array(_scale(degrees, limits), f"{path} (thermal)")
     # Sensors have 14 to 16 bits, so results are written with 16.
-    return replace(thermal, dtype=np.dtype(np.uint16), range=limits, unit="°C"), limits
+    thermal = replace(thermal, dtype=np.dtype(np.uint16), range=limits, unit="°C")
+    return replace(thermal, clipped_border=clips_border(degrees, limits)), limits
 
 
 def _limits(
