@@ -107,7 +107,7 @@ class Likelihood(ABC):
             )
         self.sources = list(sources)
         self.shape = sources[0].shape
-        self.noise = torch.zeros(self.shape[0])
+        self.noise = torch.zeros(self.shape[0], dtype=torch.float32)
 
     def __call__(self, x0: Tensor, sigma: Tensor | None = None) -> Tensor:
         """One step, on the device of x0 and in its dtype (at least float32, which FFTs need).

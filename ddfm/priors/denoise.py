@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.special import ndtr
 
-from ddfm.numerics.planes import finite
+from ddfm.numerics.planes import finite, white_noise
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import alpha_sigma, t_of_sigma
 
@@ -78,7 +78,7 @@ def padded(image: Tensor, multiple: int) -> Tensor:
 def noisy(image: Tensor, sigma: float, seed: int = 0) -> Tensor:
     """image + sigma eps, with eps drawn from a seed, the same on every device."""
     generator = torch.Generator().manual_seed(seed)
-    return image + sigma * torch.randn(image.shape, generator=generator).to(image)
+    return image + sigma * white_noise(image.shape, generator).to(image)
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

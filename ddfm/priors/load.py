@@ -10,7 +10,7 @@ import torch
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
 from ddfm.extensions import find_part
-from ddfm.numerics.device import find_device, find_dtype
+from ddfm.numerics.device import find_device, find_dtype, undisturbed
 from ddfm.priors import adapters, catalog, hub
 from ddfm.priors.checkpoints import check_finite, read_settings, read_state_dict
 from ddfm.priors.entries import ENTRIES, known, of_file
@@ -33,6 +33,7 @@ from ddfm.storage.inputs import with_home
 __all__ = ["load_checkpoint", "load_prior"]
 
 
+@undisturbed()
 @by_annotation
 def load_prior(
     x: Any,
