@@ -178,6 +178,9 @@ class Fuser:
         It is what a new one with these settings would be, and shares all that is loaded already;
         only a prior that these settings need in another dtype is loaded again.
         """
+        for name in ("prior", "device", "dtype", "head"):
+            if name in changes:
+                raise InputError(f"a variant shares the {name} of its fuser; make another Fuser")
         check_known("setting of a fusion", changes, [each.name for each in fields(FusionConfig)])
         config = replace(self.config, **changes)
         check_early(config, None)

@@ -129,13 +129,12 @@ def _from_text(
         # An entry point of another package: a function that returns something to load.
         make = find_part("prior", str(x), dict.fromkeys(ENTRIES))
         found = make()
-        # In results it has the name by which it can be loaded again.
-        called = name or str(x)
+        name = name or str(x)  # in results: by this one it can be loaded again
         if isinstance(found, Prior):
-            found, called = copy(found), None
-            found.name = name or str(x)
+            found = copy(found)
+            found.name, name = name, None
         return load_prior(
-            found, device=device, dtype=dtype, name=called, scheduler=scheduler, **config
+            found, device=device, dtype=dtype, name=name, scheduler=scheduler, **config
         )
     _refuse({"scheduler": scheduler}, "a checkpoint")
     return load_checkpoint(

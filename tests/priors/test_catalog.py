@@ -483,6 +483,7 @@ def test_priors_of_installed_packages_are_listed(monkeypatch):
     last = catalog.listing().splitlines()[-1]
     assert last.split()[:3] == ["theirs", "-", "-"] and "their_package:prior" in last
     assert catalog.table()[-1]["channels"] is None
+    assert "their_package:prior, which an installed package provides" in catalog.describe("theirs")
 
 
 def test_a_prior_of_a_package_has_the_name_by_which_it_is_loaded_again(monkeypatch, tmp_path):
