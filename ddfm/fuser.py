@@ -38,7 +38,7 @@ from ddfm.fusing.checks import (
 from ddfm.fusing.ready import made_ready, task_of
 from ddfm.fusing.results import results
 from ddfm.fusing.run import Model, Run, run
-from ddfm.numerics.device import find_device, find_dtype
+from ddfm.numerics.device import find_device, find_dtype, undisturbed
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
@@ -178,6 +178,9 @@ class Fuser:
         It is what a new one with these settings would be, and shares all that is loaded already;
         only a prior that these settings need in another dtype is loaded again.
         """
+        for name in ("prior", "device", "dtype", "head"):
+            if name in changes:
+                raise InputError(f"a variant shares the {name} of its fuser; make another Fuser")
         check_known("setting of a fusion", changes, [each.name for each in fields(FusionConfig)])
         config = replace(self.config, **changes)
         check_early(config, None)
@@ -192,12 +195,14 @@ class Fuser:
         """The dtype that was set, or the usual one for this configuration."""
         return find_dtype(self._given_dtype, usual=usual_dtype(config, self.device))
 
+    @undisturbed()
     def _load(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.prior = _loaded(self._given_prior, self.device, dtype)
         self.weights = self.prior.fingerprint
         self.dmfuse: DMFuse | None = None
 
+    @undisturbed()
     def _set(self, config: FusionConfig) -> None:
         if config.method != "dmfuse":
             self.dmfuse = None
@@ -255,6 +260,7 @@ class Fuser:
             warnings.warn(note, KeptWarning, stacklevel=2)
         return fusion
 
+    @undisturbed()
     def registered(self, sources: Sequence[Any]) -> Registered:
         """The sources as they are fused: read, of one size, and aligned if that is set."""
         return made_ready(sources, self.config, self.resolved, self._model)
@@ -344,6 +350,7 @@ class Fuser:
             noted["head"] = self.dmfuse.fingerprint
         return noted
 
+    @undisturbed()
     def _fuse(
         self,
         groups: Sequence[Registered],

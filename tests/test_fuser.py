@@ -178,6 +178,12 @@ def test_an_unknown_setting_of_a_variant_is_named():
         ddfm.Fuser("gaussian").with_config(sed=3)
 
 
+@pytest.mark.parametrize("name", ["prior", "device", "dtype", "head"])
+def test_a_variant_shares_what_is_loaded(name):
+    with pytest.raises(ddfm.InputError, match=f"^a variant shares the {name} of its fuser"):
+        ddfm.Fuser("gaussian").with_config(**{name: "cpu"})
+
+
 VARIANTS = [
     ({}, {"method": "dmfuse"}),
     ({"method": "dmfuse"}, {"method": "ddfm"}),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ddfm.errors import InputError, short
-from ddfm.numerics.planes import finite
+from ddfm.numerics.planes import finite, of_shape
 from ddfm.priors.schedule import alpha_sigma
 
 __all__ = ["GuidedDenoiser"]
@@ -56,11 +56,15 @@ class GuidedDenoiser:
         noise = (sigma / alpha).flatten()
         needs_prior = getattr(self.likelihood, "needs_prior", None)
         asked = needs_prior is None or needs_prior(noise)
-        x0 = finite(self.prior(x_t, t), f"the prior {self.prior.name}") if asked else x_t / alpha
+        x0 = self._estimate(x_t, t) if asked else x_t / alpha
         if self.clip:
             x0 = x0.clamp(-1, 1)
         self.x0_prior = x0
         return finite(self.likelihood(x0, noise), f"the step of {type(self.likelihood).__name__}")
+
+    def _estimate(self, x_t: Tensor, t: Tensor) -> Tensor:
+        prior = f"the prior {self.prior.name}"
+        return finite(of_shape(self.prior(x_t, t), x_t.shape, prior), prior)
 
 
 def _timesteps(t: Any, images: int, T: int) -> Tensor:

@@ -31,6 +31,7 @@ from torch import Tensor
 from ddfm.diffusion import choices
 from ddfm.errors import InputError
 from ddfm.extensions import find_part
+from ddfm.numerics.planes import white_noise
 
 __all__ = ["SAMPLERS", "Noise", "Step", "ddim", "ddpm", "dpm_solver", "find_sampler", "noised"]
 
@@ -64,7 +65,7 @@ class Noise:
         if len(like) != len(self.generators):
             raise InputError(f"{len(self.generators)} seeds for a batch of {len(like)} images")
         shape = like.shape[1:]
-        images = [torch.randn(shape, generator=generator) for generator in self.generators]
+        images = [white_noise(shape, generator) for generator in self.generators]
         return torch.stack(images).to(like.dtype).to(like.device)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from ddfm.arguments import one_of
 from ddfm.diffusion.samplers import noised
 from ddfm.errors import InputError
+from ddfm.numerics.planes import white_noise
 from ddfm.priors.prior import Prior
 
 __all__ = [
@@ -41,16 +42,13 @@ def noise_like(x: Tensor, noise: str, seeds: Sequence[int]) -> Tensor:
     if noise == "fixed":
         repeats = (height + PERIOD - 1) // PERIOD, (width + PERIOD - 1) // PERIOD
         return _pattern().repeat(repeats)[:height, :width].expand_as(x).to(x)
-    draws = [
-        torch.randn(1, height, width, generator=torch.Generator().manual_seed(seed))
-        for seed in seeds
-    ]
+    draws = [white_noise((1, height, width), torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(draws).to(x)
 
 
 @cache
 def _pattern() -> Tensor:
-    return torch.randn(PERIOD, PERIOD, generator=torch.Generator().manual_seed(0))
+    return white_noise((PERIOD, PERIOD), torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()
@@ -84,7 +82,7 @@ def shape_of_features(prior: Prior) -> tuple[tuple[int, ...], int]:
     Raises InputError if the prior has no features, or none that the head can use.
     """
     side = 2 * prior.multiple
-    x = torch.zeros(1, 1, side, side, device=device_of(prior))
+    x = torch.zeros(1, 1, side, side, dtype=torch.float32, device=device_of(prior))
     maps = read_features(prior, x, (0,), (x,))
     sides = [f.shape[-1] for f in maps]
     if any(fine != 2 * coarse for fine, coarse in pairwise(sides)):

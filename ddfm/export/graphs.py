@@ -74,7 +74,7 @@ def make_graph(name: str, prior: Prior, task: str = TASK) -> Graph:
             f"the graph {name} does not depend on the task; only {', '.join(OF_TASKS)} do"
         )
     one_of("graph", name, GRAPHS)
-    image = torch.linspace(0, 1, 96 * 128).view(1, 1, 96, 128)
+    image = torch.linspace(0, 1, 96 * 128, dtype=torch.float32).view(1, 1, 96, 128)
     pair = {"a": image, "b": image.flip(-1)}
     config = FusionConfig().resolved(task)
     about = {"clean": f"{config.clean / 2:.8g}", "pad": str(prior.multiple), "task": task}

@@ -175,7 +175,7 @@ def _in_a_loop(
     options = {k: v for k, v in Tone.others(config.options).items() if v is not None}
     options |= {"balance": config.balance} if config.balance else {}
     likelihood = make_likelihood(config.likelihood, s, **options)
-    likelihood.noise = torch.tensor(noise)
+    likelihood.noise = torch.tensor(noise, dtype=torch.float32)
     draw = Noise(seeds)
     channels = (-1, prior.channels, -1, -1)
 

@@ -107,7 +107,7 @@ class Likelihood(ABC):
             )
         self.sources = list(sources)
         self.shape = sources[0].shape
-        self.noise = torch.zeros(self.shape[0])
+        self.noise = torch.zeros(self.shape[0], dtype=torch.float32)
 
     def __call__(self, x0: Tensor, sigma: Tensor | None = None) -> Tensor:
         """One step, on the device of x0 and in its dtype (at least float32, which FFTs need).
@@ -127,7 +127,8 @@ class Likelihood(ABC):
             )
         dtype = f.dtype if f.dtype == torch.float64 else torch.float32
         self.sources = [source.to(dtype).to(f.device) for source in self.sources]
-        stepped = self.step(f.to(dtype), sigma)  # type: ignore[arg-type]  # a sampler says it
+        own = f.to(dtype, copy=True)  # a step may write into it
+        stepped = self.step(own, sigma)  # type: ignore[arg-type]  # a sampler says it
         stepped = of_shape(stepped, f.shape, f"the step of {type(self).__name__}")
         return x0 + self.from_luma(stepped.to(f.dtype) - f)
 

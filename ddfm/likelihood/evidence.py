@@ -319,12 +319,13 @@ class EvidenceLikelihood(Likelihood):
         right, below = towards
 
         def held(band: Band) -> Tensor:
-            return band.around(self.a) + rho + STIFF * (band.around(f).abs() > 1)
+            beyond = (band.around(f).abs() > 1).to(f.dtype)
+            return band.around(self.a) + rho + STIFF * beyond
 
         def right_side(band: Band) -> Tensor:
             W, level = band.around(self.W), band.around(f)
             side = adjoint(W * band.around(right), W * band.around(below))
-            beyond = STIFF * (level.abs() > 1) * level.sign()
+            beyond = STIFF * (level.abs() > 1).to(f.dtype) * level.sign()
             side += band.around(self.a) * band.around(self.u) + rho * band.around(x0) + beyond
             return side
 

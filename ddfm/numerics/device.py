@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +21,11 @@ __all__ = [
     "find_device",
     "find_dtype",
     "found_without_torch",
+    "undisturbed",
 ]
 
 DTYPES = ("float32", "bfloat16", "float16")
+AUTOCAST = ("cpu", "cuda", "mps", "xpu")  # kinds of devices for which a caller may have set it
 DEVICES = ("cpu", "cuda", "hpu", "mps", "mtia", "npu", "xla", "xpu")  # kinds that torch may have
 # Files in /dev that suggest a GPU: of NVIDIA, of NVIDIA's embedded boards, of AMD, of WSL.
 GPUS = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
@@ -96,6 +100,34 @@ def found_without_torch(device: str, dtype: str) -> tuple[str, str] | None:
         return dtype, "cpu"
     words = Path("/proc/cpuinfo").read_text("utf-8", "replace").split()
     return "bfloat16" if {"avx512_bf16", "amx_tile"} & set(words) else "float32", "cpu"
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within it, autocast is off and new tensors are on the CPU, whatever the caller has set.
+
+    Both are settings of a thread, and would change results, or mix dtypes and devices. (The default
+    dtype is one of the whole process, and is not touched: where it matters, the dtype is given.)
+    """
+    import torch
+
+    with ExitStack() as stack:
+        for kind in _with_autocast():
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.empty(0).device.type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+def _with_autocast() -> list[str]:
+    """The kinds of devices for which autocast is on."""
+    import torch
+
+    try:
+        return [kind for kind in AUTOCAST if torch.is_autocast_enabled(kind)]
+    except TypeError:  # torch before 2.4
+        on = {"cuda": torch.is_autocast_enabled(), "cpu": torch.is_autocast_cpu_enabled()}
+        return [kind for kind in on if on[kind]]
 
 
 def _may_have_gpu() -> bool:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddfm.numerics.planes import white_noise
+
 __all__ = [
     "blocks_of_noise",
     "is_noise",
@@ -91,7 +93,7 @@ def refined_level(image: Tensor, level: float, denoise: Callable[[Tensor, float]
         level: the first guess, such as `noise_level`, more than 0.
         denoise: maps an image and the level of its noise to D(y).
     """
-    direction = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
+    direction = white_noise(image.shape, torch.Generator().manual_seed(0)).to(image)
     _, counted = _blocks(image)
     for _ in range(REFINED):
         nudge = NUDGE * level

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddfm.errors import InputError
 
-__all__ = ["finite", "levels_of", "of_shape", "plane", "within"]
+__all__ = ["finite", "levels_of", "of_shape", "plane", "white_noise", "within"]
 
 
 def plane(levels: np.ndarray) -> Tensor:
@@ -28,6 +28,11 @@ def within(x: Tensor, size: tuple[int, int]) -> Tensor:
     """x without its padding."""
     height, width = size
     return x[..., :height, :width]
+
+
+def white_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Standard normal noise, the same for a seed whatever the default dtype and device are."""
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
 
 
 def of_shape(x: Any, shape: Sequence[int], what: str) -> Tensor:

@@ -62,7 +62,7 @@ def _between(y: Tensor, places: Tensor, size: int, dim: int) -> Tensor:
     PyTorch's interpolation rounds differently for the last pixels of each thread.
     """
     points = y.shape[dim]
-    at = ((places + 0.5) * (points / size) - 0.5).clamp(min=0)
+    at = ((places.to(torch.float32) + 0.5) * (points / size) - 0.5).clamp(min=0)
     before = at.long()
     after = (before + 1).clamp(max=points - 1)
     part = (at - before).to(y)

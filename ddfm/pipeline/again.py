@@ -18,6 +18,7 @@ from typing import Any
 from ddfm.arguments import by_annotation
 from ddfm.config import FusionConfig
 from ddfm.errors import InputError
+from ddfm.extensions import brought
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.opening import Opening
 from ddfm.pipeline.records import read_record
@@ -85,7 +86,8 @@ def keywords(
         recorded["clean"] = math.inf  # JSON has no infinity
     recorded["observations"] = _together(FusionConfig(**recorded).observations, observations)
     named = prior or record.settings.get("prior")
-    if prior is None and named not in list(ENTRIES):  # the record may hold anything, even a list
+    # The record may hold anything, even a list.
+    if prior is None and named not in [*ENTRIES, *brought("prior")]:
         raise InputError(
             f"the record's prior, {named!r}, is not a name that ddfm knows; specify it with --prior"
         )

@@ -75,12 +75,17 @@ def is_gaussian_diffusion(x: Any) -> bool:
 
 
 def from_callable(
-    function: Callable[[Tensor, Tensor], Tensor], *, name: str | None = None, **config: Any
+    function: Callable[[Tensor, Tensor], Tensor],
+    scheduler: Any = None,
+    *,
+    name: str | None = None,
+    **config: Any,
 ) -> FunctionPrior:
     """A prior from any callable (x_t, t).
 
     Args:
         function: the callable.
+        scheduler: a diffusers scheduler, in place of kind, schedule and T.
         name: the prior's name; by default the callable's own.
         config: kind, schedule and T (or betas or alphas_bar), channels, and optionally `multiple`,
             of which height and width must be multiples (default 1). A `UNet` or
@@ -88,6 +93,8 @@ def from_callable(
     """
     own_name = getattr(function, "__name__", type(function).__name__)
     where = name or own_name
+    if scheduler is not None:
+        config |= _process_of(scheduler, where, config.pop("kind", None))
     network = function if isinstance(function, (UNet, ResidualUNet)) else None
     shape = () if network is not None else ("channels", "multiple")
     settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
@@ -333,6 +340,13 @@ def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:
             f"the scheduler of {where} predicts {short(prediction)}, which no prior can use"
         )
     return torch.as_tensor(alphas_bar).double().cpu(), DIFFUSERS_KINDS[prediction]
+
+
+def _process_of(scheduler: Any, where: str, kind: str | None) -> dict[str, Any]:
+    """The settings of the process that a scheduler defines; `kind` is the one asked for."""
+    alphas_bar, own = _schedule_of(scheduler, where)
+    kind = _agreed(own, kind, f"the scheduler of {where}", "prediction_type")
+    return {"alphas_bar": alphas_bar, "kind": kind}
 
 
 def _refuse_conditioning(config: Any, where: str) -> None:

@@ -9,6 +9,7 @@ detects later damage.
 from __future__ import annotations
 
 import re
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +154,16 @@ def table() -> list[dict[str, Any]]:
             "channels": None,
             "size": "-",
             "status": "of a package",
-            "description": f"{part.value}, which an installed package provides",
+            "description": _of_package(part),
         }
         for name, part in sorted(brought("prior").items())
         if name not in ENTRIES
     ]
     return ours + others
+
+
+def _of_package(part: EntryPoint) -> str:
+    return f"{part.value}, which an installed package provides"
 
 
 def listing() -> str:
@@ -174,6 +179,8 @@ def listing() -> str:
 
 def describe(name: str) -> str:
     """The catalogue's entry of a prior, as lines of text."""
+    if known(name) is None and (part := brought("prior").get(name)) is not None:
+        return f"{name}\n  {'description'.ljust(12)}{_of_package(part)}"
     entry = find(name)
     rows = [
         ("description", entry.description),

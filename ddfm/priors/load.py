@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
 from ddfm.extensions import find_part
-from ddfm.numerics.device import find_device, find_dtype
+from ddfm.numerics.device import find_device, find_dtype, undisturbed
 from ddfm.priors import adapters, catalog, hub
 from ddfm.priors.checkpoints import check_finite, read_settings, read_state_dict
 from ddfm.priors.entries import ENTRIES, known, of_file
@@ -34,6 +35,7 @@ from ddfm.storage.inputs import with_home
 __all__ = ["load_checkpoint", "load_prior"]
 
 
+@undisturbed()
 @by_annotation
 def load_prior(
     x: Any,
@@ -61,11 +63,13 @@ def load_prior(
             as torch objects; for files, the default is the CPU and float32. A model in memory is
             moved, not copied.
         name: the name of the prior in results, unless `x` is a prior, which has its own.
-        scheduler: the diffusers scheduler of a UNet2DModel.
+        scheduler: the diffusers scheduler of a UNet2DModel, or of another network: it defines the
+            noise schedule, and what the network predicts.
         diffusion: the GaussianDiffusion of a model of guided-diffusion.
         config: other settings that `x` does not define: schedule ("linear", "cosine") and T, or
-            betas; num_heads or num_head_channels and use_new_attention_order for a checkpoint;
-            channels (1 or 3) and multiple for a callable. An error names what is missing.
+            betas, or alphas_bar (one number per timestep); num_heads or num_head_channels and
+            use_new_attention_order for a checkpoint; channels (1 or 3) and multiple for a
+            callable. An error names what is missing.
     """
     device = find_device(device) if isinstance(device, str) else device
     dtype = find_dtype(dtype) if isinstance(dtype, str) else dtype
@@ -89,11 +93,11 @@ def load_prior(
             x, diffusion, name=name, kind=config.pop("kind", None)
         )
         _refuse(config, "a model with its diffusion")
-    elif adapters.is_diffusers(x) or scheduler is not None:
+    elif adapters.is_diffusers(x) or (scheduler is not None and not callable(x)):
         prior = adapters.from_diffusers(x, scheduler, name=name, kind=config.pop("kind", None))
         _refuse(config, "a diffusers model")
     elif callable(x):
-        prior = adapters.from_callable(x, name=name, **config)
+        prior = adapters.from_callable(x, scheduler, name=name, **config)
     else:
         raise InputError(f"cannot make a prior of a {type(x).__name__}; see help(ddfm.load_prior)")
     return prior if device is None and dtype is None else prior.to(device, dtype)
@@ -126,8 +130,10 @@ def _from_text(
         # An entry point of another package: a function that returns something to load.
         make = find_part("prior", str(x), dict.fromkeys(ENTRIES))
         found = make()
-        if not isinstance(found, Prior):  # which has its own name
-            name = name or str(x)
+        name = name or str(x)  # in results: by this one it can be loaded again
+        if isinstance(found, Prior):
+            found = copy(found)
+            found.name, name = name, None
         return load_prior(
             found, device=device, dtype=dtype, name=name, scheduler=scheduler, **config
         )

@@ -78,7 +78,7 @@ class Prior(ABC):
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """E[x_0 | x_t]; t (B,) holds one int64 timestep (0 .. T-1) per image.
 
-        The result has the dtype and device of x_t, and is not clipped.
+        The result has the dtype and device of x_t, and is not clipped. x_t must stay as it is.
         """
 
     def to(
@@ -164,7 +164,8 @@ class FunctionPrior(Prior):
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         with _at_rest(self.function):
-            prediction = self.function(x_t.to(self.dtype or x_t.dtype), t)
+            # A copy: x_t is needed below, and the function may write into what it is given.
+            prediction = self.function(x_t.to(self.dtype or x_t.dtype, copy=True), t)
         if isinstance(prediction, Tensor) and prediction.shape[1:2] == (2 * self.channels,):
             prediction = prediction[:, : self.channels]
         prediction = of_shape(prediction, x_t.shape, f"the prior {self.name}")

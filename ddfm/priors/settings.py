@@ -49,6 +49,7 @@ DIFFUSION = {
     "alphas_bar": "vector",
 }
 SETTINGS = NETWORK | DIFFUSION
+SCHEDULES = ("schedule", "betas", "alphas_bar")  # a noise schedule is given by one of these
 # Bounds on integers and multipliers, beyond which there is no sensible network. LEAST is 1 if not
 # listed, MOST is LARGEST.
 LEAST = {"num_head_channels": -1, "num_heads_upsample": -1}  # -1: use num_heads instead
@@ -103,7 +104,22 @@ def normalised(
         settings[key] = _typed(key, value, where) if key in SETTINGS else value
     if settings.get("kind", "eps") not in KINDS:
         raise unknown("prediction kind", str(settings["kind"]), KINDS)
+    _check_schedule(settings, where)
     return settings
+
+
+def _check_schedule(settings: Mapping[str, Any], where: str) -> None:
+    """Raises if there is more than one noise schedule, of which one would be ignored."""
+    given = [key for key in SCHEDULES if key in settings]
+    if len(given) > 1:
+        raise InputError(
+            f"{where} has both {given[0]} and {given[1]}; a noise schedule is given by one of them"
+        )
+    for key in given:
+        if key != "schedule" and settings.get("T", len(settings[key])) != len(settings[key]):
+            raise InputError(
+                f"{key} of {where} has {len(settings[key])} timesteps, but T is {settings['T']}"
+            )
 
 
 def _typed(key: str, value: Any, where: str) -> Any:
@@ -120,6 +136,8 @@ def _typed(key: str, value: Any, where: str) -> Any:
         typed = value if isinstance(value, {"bool": bool, "str": str}[kind]) else None
     if typed is None:
         expected = "a list of numbers" if kind.startswith(("tuple", "vector")) else kind
+        if key == "schedule":
+            expected = "a name such as linear (numbers are betas or alphas_bar)"
         raise InputError(f"{key} of {where} must be {expected}, not {short(value)}")
     return typed
 
@@ -139,7 +157,9 @@ def _vector(value: Any) -> Tensor | None:
     with suppress(TypeError, ValueError, RuntimeError, OverflowError):
         if value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value):
             return None  # torch would drop the imaginary part with a warning
-        vector = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+        if isinstance(value, np.ndarray):
+            value = value.copy()  # torch takes no negative strides
+        vector = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach()
         if vector.ndim == 1 and 1 <= len(vector) <= MOST["T"] and vector.isfinite().all():
             return vector
     return None
@@ -157,13 +177,15 @@ def _multipliers(value: Any) -> tuple[float, ...] | None:
 
 
 def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings from several sources; later ones replace earlier ones.
+    """Settings from several sources; later ones replace earlier ones, as a schedule does another.
 
     A number of heads also replaces the channels per head of an earlier source, which would
     otherwise take precedence in the network.
     """
     settings: dict[str, Any] = {}
     for layer in layers:
+        if any(key in layer for key in SCHEDULES):
+            settings = {key: value for key, value in settings.items() if key not in SCHEDULES}
         settings |= layer
         if "num_heads" in layer and "num_head_channels" not in layer:
             settings["num_head_channels"] = -1

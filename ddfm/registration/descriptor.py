@@ -70,8 +70,10 @@ def _shipped() -> Descriptor:
     path = shipped(WEIGHTS)
     if path is None:
         raise HostError("the weights for alignment are not installed; reinstall ddfm")
-    network = Descriptor()
-    network.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+    weights = {name: weight.float() for name, weight in load_file(path).items()}
+    with torch.device("meta"):  # no random weights first, which would move the caller's generator
+        network = Descriptor()
+    network.load_state_dict(weights, assign=True)
     return network.eval()
 
 

@@ -83,7 +83,7 @@ def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
 
 def _alone(rows: slice) -> torch.Tensor:
     """The share of a picture that is the only one: its chroma follows the levels."""
-    return torch.ones(1, 1, 1)
+    return torch.ones(1, 1, 1, dtype=torch.float32)
 
 
 def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import hint_at_turn
+from ddfm.numerics.device import undisturbed
 from ddfm.registration.align import Alignment, align, check, tolerance, turn_that_fits
 from ddfm.registration.gaps import bridged, with_gaps_filled
 from ddfm.registration.transform import FLOW, Transform, common_transform
@@ -98,6 +99,7 @@ def registered(
     return Registered(with_gaps_filled(done, reference), about, tuple(warnings))
 
 
+@undisturbed()
 def common_of(
     groups: Iterable[Sequence[Picture]], model: str, reference: int
 ) -> list[Transform | None]:

@@ -92,7 +92,7 @@ class Level:
         self.tiles = max(2, round(self.height / tile)), max(2, round(self.width / tile))
         self.tile = -(-self.height // self.tiles[0]), -(-self.width // self.tiles[1])
         self.full = Transform.framed(size, self.fixed).matrix  # from this size to the full one
-        self.seen = torch.zeros(size)
+        self.seen = torch.zeros(size, dtype=torch.float32)
         self.seen[BORDER:-BORDER, BORDER:-BORDER] = 1
         descriptions = centred(describe(image), self.seen)
         self.tiled = tiled(descriptions, self.tiles, self.tile, 0)

@@ -23,6 +23,7 @@ from scipy import ndimage, optimize
 from torch import Tensor
 
 from ddfm.arguments import one_of
+from ddfm.numerics.device import undisturbed
 
 __all__ = [
     "SPACE_MODELS",
@@ -68,6 +69,7 @@ class SpaceAlignment:
         return placed
 
 
+@undisturbed()
 def align_space(
     fixed: np.ndarray,
     fixed_affine: np.ndarray,
@@ -155,7 +157,7 @@ class _Level:
         scale[:3, :3], scale[:3, 3] = np.diag(1 / np.maximum(half, 0.5)), -1.0
         order = np.eye(4)[[2, 1, 0, 3]]
         self.to_grid = torch.from_numpy(order @ scale @ to_index).float()
-        overlap = self._sampled(torch.eye(4))[1].sum()
+        overlap = self._sampled(torch.eye(4, dtype=torch.float32))[1].sum()
         self.enough = min(LEAST_SEEN * len(self.fixed), max(float(overlap) / 3, 1.0))
 
     def matrix(self, p: np.ndarray) -> np.ndarray:
@@ -198,7 +200,7 @@ class _Level:
         moving, inside = self._sampled(matrix)
         if float(inside.sum()) < self.enough:
             return -1.0 + 0.0 * moving.sum().double()
-        joint = torch.zeros(BINS * BINS)
+        joint = torch.zeros(BINS * BINS, dtype=torch.float32)
         for row, row_share in _bins(self.fixed):
             for column, column_share in _bins(moving):
                 share = row_share * column_share * inside
@@ -259,13 +261,13 @@ def _middle_shift(level: _Level) -> np.ndarray:
     weight = level.fixed[:, None]
     of_fixed = (level.points[:, :3] * weight).sum(0) / weight.sum().clamp(min=1e-6)
     plane = level.moving[0, 0]
-    sides = [torch.linspace(-1, 1, n) for n in plane.shape]
+    sides = [torch.linspace(-1, 1, n, dtype=plane.dtype) for n in plane.shape]
     means = []
     for axis, side in enumerate(sides):
         others = [k for k in range(3) if k != axis]
         sums = plane.sum(dim=others)
         means.append(float((sums * side).sum() / sums.sum().clamp(min=1e-6)))
-    there = torch.tensor([*reversed(means), 1.0])
+    there = torch.tensor([*reversed(means), 1.0], dtype=plane.dtype)
     of_moving = (torch.linalg.inv(level.to_grid) @ there)[:3]
     shift: np.ndarray = (of_moving - of_fixed).double().numpy()
     return shift

@@ -69,7 +69,7 @@ def warped_plane(
     for top in range(0, fixed[0], rows):
         part = slice(top, min(top + rows, fixed[0]))
         u, v = _places(middle @ back, part, fixed, field)
-        grid = torch.empty(*u.shape, 2)
+        grid = torch.empty(*u.shape, 2, dtype=planes.dtype)
         grid[..., 0], grid[..., 1] = u.mul_(2 / w), v.mul_(2 / h)
         inside[part] = (u.abs() <= 1 + EDGE / w) & (v.abs() <= 1 + EDGE / h)
         moved[:, part] = F.grid_sample(

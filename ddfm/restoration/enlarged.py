@@ -110,7 +110,8 @@ def _may_be_from(plane: np.ndarray, count: int) -> bool:
         return True
     used = min(count, rows.shape[1] * count // w + 3)  # the pixels that this part is made of
     for enlarge in WAYS:
-        shapes = enlarge(torch.eye(used, count)[None, None], (used, w))[0, 0, :, : rows.shape[1]]
+        units = torch.eye(used, count, dtype=torch.float32)[None, None]
+        shapes = enlarge(units, (used, w))[0, 0, :, : rows.shape[1]]
         basis = np.linalg.qr(shapes.numpy().T)[0]
         if (rows - rows @ basis @ basis.T).std() < 1.5 * EXACT:
             return True

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddfm.numerics.planes import white_noise
 from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.prior import Prior
 from ddfm.progress import progress_bar
@@ -69,7 +70,7 @@ def denoising_psnr(method: Denoise, images: Iterable[Tensor], sigma: float) -> f
 def noisy(image: Tensor, sigma: float, seed: int = 0) -> Tensor:
     """image + sigma eps, with eps drawn from a seed, the same on every device."""
     generator = torch.Generator().manual_seed(seed)
-    return image + sigma * torch.randn(image.shape, generator=generator).to(image)
+    return image + sigma * white_noise(image.shape, generator).to(image)
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

@@ -134,6 +134,46 @@ def test_an_unknown_setting_in_a_recipe_is_named():
         fuse(likelihood=mine)
 
 
+@pytest.mark.parametrize("kind", ["eps", "x0", "v"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_function_may_write_into_what_it_is_given(kind, channels):
+    """As a network does whose first layer is in place, such as a ReLU."""
+    told = {"kind": kind, "channels": channels, "schedule": "linear", "T": 1000}
+
+    def fused(function):
+        return fuse(prior=ddfm.load_prior(function, **told), trajectory=True)
+
+    found, expected = fused(lambda x, t: x.mul_(0.5)), fused(lambda x, t: x * 0.5)
+    assert np.array_equal(found.image, expected.image)
+    for ours, theirs in zip(found.trajectory, expected.trajectory, strict=True):
+        assert np.array_equal(ours.x_t, theirs.x_t)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_likelihood_may_write_into_what_it_is_given(channels):
+    told = {"kind": "x0", "channels": channels, "schedule": "linear", "T": 1000}
+    prior = ddfm.load_prior(lambda x, t: x, **told)
+
+    def fused(step):
+        return fuse(prior=prior, likelihood=likelihood_that_returns(step), trajectory=True)
+
+    found, expected = fused(lambda f: f.mul_(0.5)), fused(lambda f: f * 0.5)
+    assert np.array_equal(found.image, expected.image)
+    for ours, theirs in zip(found.trajectory, expected.trajectory, strict=True):
+        assert np.array_equal(ours.x0_prior, theirs.x0_prior)
+
+
+@pytest.mark.parametrize(("mistake", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_of_a_class_of_priors(mistake, message):
+    class Mine(ddfm.Prior):
+        def __call__(self, x_t, t):
+            return mistake(x_t)
+
+    prior = Mine(torch.linspace(0.9999, 0.01, 1000), name="mine")
+    with pytest.raises(ddfm.InputError, match=f"^the prior mine .*{message}"):
+        fuse(prior=prior)
+
+
 def test_a_part_may_compute_gradients():
     class Descent(ddfm.Likelihood):
         def step(self, f, sigma):

@@ -1,13 +1,18 @@
-"""dtypes by name, and which one is fast."""
+"""dtypes by name, which one is fast, and settings of torch that a caller may have changed."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
+import numpy as np
 import pytest
 import torch
 
 from ddfm import DdfmError, Fuser
 from ddfm.numerics import device
-from ddfm.numerics.device import check_device, fast_dtype, find_dtype
+from ddfm.numerics.device import check_device, fast_dtype, find_dtype, undisturbed
+from ddfm.registration import descriptor
+from scenes import image
 
 CPU = torch.device("cpu")
 TESTS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -61,3 +66,62 @@ def test_devices_that_cannot_be_here_are_refused_before_torch_is_asked(monkeypat
                     check_device(name)
             else:
                 check_device(name)
+
+
+@contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+CHANGED = {
+    "float64 by default": lambda: default_dtype(torch.float64),
+    "bfloat16 by default": lambda: default_dtype(torch.bfloat16),
+    "another device by default": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "inference mode": torch.inference_mode,
+}
+NOISY = image(1).astype(int) + np.random.default_rng(0).normal(0, 15, (24, 20)).astype(int)
+PAIR = NOISY.clip(0, 255).astype(np.uint8), image(2)
+
+
+@pytest.mark.parametrize("changed", CHANGED.values(), ids=CHANGED)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dtype": "float32"},
+        {"likelihood": "paper", "steps": 2, "sampler": "ddpm"},
+        {"method": "dmfuse"},
+    ],
+    ids=["default", "paper", "dmfuse"],
+)
+def test_settings_of_torch_change_no_pixel(changed, settings):
+    def fused():
+        fusion = Fuser(**settings, device="cpu")(*PAIR, samples=2)
+        return np.stack([fusion.image, fusion.uncertainty.std])
+
+    expected = fused()
+    with changed():
+        found = fused()
+        assert torch.empty(0).dtype == torch.get_default_dtype()
+    assert np.array_equal(found, expected)
+
+
+def test_settings_of_torch_are_as_before_afterwards():
+    with torch.device("meta"), torch.autocast("cpu", dtype=torch.bfloat16):
+        with undisturbed():
+            x = torch.ones(2, 2)
+            assert (x.device.type, (x @ x).dtype) == ("cpu", torch.float32)
+        assert torch.ones(1).device.type == "meta" and torch.is_autocast_enabled("cpu")
+
+
+def test_a_first_fusion_leaves_the_random_numbers_of_the_caller_alone():
+    descriptor._shipped.cache_clear()  # the first fusion loads what alignment needs
+    before = torch.get_rng_state()
+    with default_dtype(torch.float64):
+        Fuser(prior="gaussian", device="cpu")(image(1, 64, 64), image(2, 64, 64))
+    assert descriptor._shipped.cache_info().currsize == 1
+    assert torch.equal(torch.get_rng_state(), before)

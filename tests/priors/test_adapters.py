@@ -8,12 +8,14 @@ import threading
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import ddfm.priors.load
 from ddfm.errors import DdfmError, MissingExtra
+from ddfm.fuser import Fuser
 from ddfm.priors import Prior, load_prior
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.schedule import alphas_bar
@@ -99,6 +101,27 @@ class TestDiffusers:
             for i, t in enumerate(T):
                 step = scheduler.step(unet(x, t).sample, t, x)
                 assert close(found[i], step.pred_original_sample[i])
+
+    @pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
+    def test_a_network_of_ones_own_may_have_a_scheduler(self, diffusers, kind):
+        scheduler = diffusers.DDPMScheduler(
+            beta_schedule="scaled_linear", prediction_type=kind, clip_sample=False
+        )
+        network = stirred(nn.Conv2d(3, 3, 3, padding=1))
+        prior = load_prior(lambda x, t: network(x), scheduler=scheduler, channels=3)
+        x = noisy()
+        with torch.no_grad():
+            found = prior(x, T)
+            for i, t in enumerate(T):
+                step = scheduler.step(network(x[i]), t, x[i])
+                assert close(found[i], step.pred_original_sample)
+
+    def test_a_scheduler_and_another_schedule_are_refused(self, diffusers):
+        given = {"scheduler": diffusers.DDPMScheduler(), "channels": 3}
+        with pytest.raises(DdfmError, match="has both schedule and alphas_bar"):
+            load_prior(lambda x, t: x, schedule="cosine", **given)
+        with pytest.raises(DdfmError, match="the network predicts \"eps\", not 'v'"):
+            load_prior(lambda x, t: x, kind="v", **given)
 
     def test_a_pipeline_brings_its_own_schedule(self, diffusers, unet):
         scheduler = diffusers.DDPMScheduler(
@@ -407,6 +430,36 @@ def test_dropout_stays_off_until_the_last_thread_has_left():
     first.start()
     prior(torch.zeros(2, 3, 8, 8), torch.tensor([5, 5]))
     assert seen == [False, False] and network.training
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"schedule": "cosine", "betas": [0.1, 0.2]}, "has both schedule and betas"),
+        ({"betas": [0.1, 0.2], "alphas_bar": [0.9, 0.5]}, "has both betas and alphas_bar"),
+        ({"betas": [0.1, 0.2], "T": 1000}, "betas of the call has 2 timesteps, but T is 1000"),
+        ({"schedule": [0.1, 0.2]}, "a name such as linear \\(numbers are betas or alphas_bar\\)"),
+    ],
+)
+def test_a_schedule_is_given_in_one_way(given, message):
+    """Otherwise one of them would be ignored."""
+    with pytest.raises(DdfmError, match=message):
+        load_prior(lambda x, t: x, kind="eps", channels=1, **given)
+
+
+@pytest.mark.parametrize(
+    "betas",
+    [
+        np.array([0.3, 0.2, 0.1])[::-1],
+        torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64, requires_grad=True) * 1,
+        [0.1, 0.2, 0.3],
+    ],
+    ids=["reversed view", "with gradient", "list"],
+)
+def test_a_schedule_may_be_any_vector(betas):
+    prior = load_prior(lambda x, t: x, kind="eps", channels=1, betas=betas)
+    assert torch.allclose(prior.alphas_bar, torch.tensor([0.9, 0.72, 0.504]).double())
+    Fuser(prior, likelihood="paper", steps=2, device="cpu", dtype="bfloat16")  # a copy is made
 
 
 def test_devices_and_dtypes_have_the_names_that_a_fuser_takes():

@@ -8,17 +8,23 @@ import json
 import random
 import re
 import shutil
+import sys
 import threading
 import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 
+from ddfm import extensions
 from ddfm.errors import DdfmError, StorageError
-from ddfm.priors import catalog, download, entries
+from ddfm.fuser import Fuser
+from ddfm.pipeline import again
+from ddfm.priors import catalog, download, entries, load_prior
 from ddfm.storage.ours import MARK
 
 BODY = b"\x80\x02" + random.Random(0).randbytes(199_998)  # begins as a file of weights does
@@ -504,6 +510,25 @@ def test_priors_of_installed_packages_are_listed(monkeypatch):
     last = catalog.listing().splitlines()[-1]
     assert last.split()[:3] == ["theirs", "-", "-"] and "their_package:prior" in last
     assert catalog.table()[-1]["channels"] is None
+    assert "their_package:prior, which an installed package provides" in catalog.describe("theirs")
+
+
+def test_a_prior_of_a_package_has_the_name_by_which_it_is_loaded_again(monkeypatch, tmp_path):
+    told = {"kind": "x0", "channels": 1, "schedule": "linear", "T": 1000}
+    own = load_prior(lambda x, t: 0.9 * x, name="own", **told)
+    package = ModuleType("their_package")
+    package.prior = lambda: own
+    monkeypatch.setitem(sys.modules, "their_package", package)
+    part = EntryPoint("theirs", "their_package:prior", "ddfm.priors")
+    for module in (extensions, catalog, again):
+        monkeypatch.setattr(module, "brought", lambda kind: {"theirs": part})
+    assert load_prior("theirs").name == "theirs" and own.name == "own"
+    pair = np.random.default_rng(0).integers(0, 256, (2, 16, 16), np.uint8)
+    first = Fuser("theirs", likelihood="paper", steps=2, device="cpu")(*pair)
+    first.save(tmp_path / "a.png")
+    told = again.keywords(again.existing_record(tmp_path / "a.png"))
+    assert told["prior"] == "theirs"
+    assert np.array_equal(Fuser(**told, device="cpu")(*pair).image, first.image)
 
 
 def test_an_unknown_name_causes_a_suggestion():

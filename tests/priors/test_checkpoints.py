@@ -225,6 +225,21 @@ def test_the_error_names_what_is_missing(tmp_path, state, missing):
     load_prior(tmp_path / "w.pt", **told)
 
 
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"betas": [0.1, 0.2, 0.3]}, {"schedule": "cosine", "T": 3, "rescale_timesteps": False}),
+        ({"schedule": "linear", "T": 1000}, {"alphas_bar": alphas_bar("cosine", 3).tolist()}),
+    ],
+)
+def test_a_schedule_that_is_told_replaces_that_beside_the_weights(tmp_path, state, beside, told):
+    torch.save(state, tmp_path / "w.pt")
+    network = {"kind": "eps", "num_heads": 4, "use_new_attention_order": False}
+    (tmp_path / "w.pt.json").write_text(json.dumps(network | beside))
+    prior = load_checkpoint(tmp_path / "w.pt", **told)
+    assert torch.allclose(prior.alphas_bar, alphas_bar("cosine", 3))
+
+
 def test_all_missing_settings_are_named_at_once(tmp_path, state):
     torch.save(state, tmp_path / "w.pt")
     assert all(key in error_of(tmp_path / "w.pt") for key in TOLD)
