@@ -62,7 +62,7 @@ def read_boxes(path: Path, on: tuple[str, ...] = ("fusion",)) -> Annotated:
     for number, line in enumerate(_lines(path), 2):
         if line.get("annotated_on", on[0]) not in on:
             continue
-        if None in (line[key] for key in COLUMNS):
+        if any(line[key] is None for key in COLUMNS):
             raise InputError(f"{path}, line {number}: it has fewer cells than there are columns")
         name = line["pair"]
         try:
