@@ -30,7 +30,7 @@ from PIL import Image
 
 from ddfm.arguments import check_known, one_of
 from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
-from ddfm.errors import InputError, MissingExtra, one_line
+from ddfm.errors import InputError, missing_extra, one_line
 from ddfm.storage.inputs import existing_file
 
 __all__ = ["Detector", "OnnxDetector", "load_detector", "load_detectors"]
@@ -80,8 +80,8 @@ class OnnxDetector:
     def __init__(self, path: Path) -> None:
         try:
             import onnxruntime
-        except ImportError:
-            raise MissingExtra("onnxruntime", "detect", "a detector in ONNX") from None
+        except ImportError as error:
+            raise missing_extra("onnxruntime", "detect", "a detector in ONNX", error) from None
         path = existing_file(path)
         self.path, self.settings = path, _settings(path.with_suffix(".json"))
         try:
