@@ -46,7 +46,8 @@ endef
 # torch is installed first, in this version; the other packages then keep it.
 $(VENV)/.core: setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("ddfm needs Python 3.10 or later; specify it: make PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Without ensurepip, venv fails and leaves a Python without pip; it goes on from there.
+	$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install torch==2.13.0
 	$(BIN)/python -m pip install -e .
 	touch $@

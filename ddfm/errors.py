@@ -6,7 +6,7 @@ DdfmError              the base class of all errors
   HostError            the input may be fine, but cannot be used on this machine
     StorageError       a file or folder cannot be read or written (also an OSError)
     DownloadError      a file cannot be downloaded (also an OSError)
-    MissingExtra       an optional library is not installed (also an ImportError)
+    MissingExtra       an optional library cannot be imported (also an ImportError)
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "cannot_listen",
     "disk_explained",
     "is_out_of_memory",
+    "missing_extra",
     "one_line",
     "percent",
     "printable",
@@ -75,10 +76,24 @@ class KeptWarning(DdfmWarning):
 
 
 class MissingExtra(HostError, ImportError):
-    """An optional library is not installed."""
+    """An optional library is not installed, or cannot be imported."""
 
-    def __init__(self, library: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {library}: pip install 'ddfm[{extra}]'")
+
+def missing_extra(library: str, extra: str, purpose: str, error: ImportError) -> MissingExtra:
+    """What to raise if an optional library cannot be imported.
+
+    Args:
+        library: the package that installs it.
+        extra: the extra of ddfm that includes it.
+        purpose: what needs it.
+        error: what its import raised.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return MissingExtra(f"{purpose} needs the package {library}: pip install 'ddfm[{extra}]'")
+    return MissingExtra(
+        f"{purpose} needs the package {library}, which is installed but cannot be imported "
+        f"({one_line(error)}): pip install --upgrade 'ddfm[{extra}]'"
+    )
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> HostError:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ddfm
-from ddfm.errors import MissingExtra
+from ddfm.errors import missing_extra
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,19 @@ def test_errors_are_raised_with_the_right_class(tmp_path):
 
 
 def test_errors_can_be_pickled():
+    """Otherwise a pool of processes in which one is raised waits forever."""
     for error in (
         ddfm.StorageError("cannot write x"),
         ddfm.InputError("no"),
         ddfm.DownloadError(""),
+        missing_extra("av", "video", "a video", ModuleNotFoundError()),
     ):
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
-    assert "pip install 'ddfm[video]'" in str(MissingExtra("av", "video", "a video"))
+
+
+def test_a_library_that_is_installed_but_broken_is_not_called_missing():
+    absent = missing_extra("av", "video", "a video", ModuleNotFoundError("No module named 'av'"))
+    assert str(absent) == "a video needs the package av: pip install 'ddfm[video]'"
+    broken = missing_extra("av", "video", "a video", ImportError("DLL load failed"))
+    assert "installed but cannot be imported (DLL load failed): pip install -" in str(broken)

@@ -29,3 +29,14 @@ def test_all_statements_of_the_version_agree():
     newest = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ", 2)[1]
     assert f"\nversion: {ddfm.__version__}\n" in citation
     assert newest.startswith(f"{ddfm.__version__} ")
+
+
+def test_all_files_of_the_package_are_installed(tmp_path):
+    pytest.importorskip("setuptools")
+    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for folder, place in ((ROOT / "ddfm", "ddfm"), (ROOT / "pretrained", "ddfm/pretrained")):
+        files = {path.relative_to(folder) for path in folder.rglob("*.*") if path.suffix != ".pyc"}
+        assert len(files) > 5
+        assert not [name for name in files if not (tmp_path / place / name).exists()]

@@ -85,7 +85,7 @@ def serve(
         localhost:8000/fuse -o fused.tif
     """
     from ddfm.arguments import positive
-    from ddfm.errors import MissingExtra
+    from ddfm.errors import missing_extra
     from ddfm.numerics.device import check_device, check_dtype, find_device
     from ddfm.priors.catalog import check_prior
 
@@ -100,7 +100,7 @@ def serve(
         from ddfm.serve.limits import Limits
         from ddfm.serve.work import Service
     except ImportError as error:
-        raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
+        raise missing_extra(error.name or "fastapi", "serve", "a service", error) from None
     find_device(device)
     service = Service(
         prior=prior,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ddfm.errors import MissingExtra
+from ddfm.errors import missing_extra
 from ddfm.export.graphs import TASK, Graph, make_graph
 from ddfm.priors import load_prior
 from ddfm.progress import quieter
@@ -80,7 +80,7 @@ def _check_installed() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingExtra(error.name or "onnx", "export", "export to ONNX") from None
+        raise missing_extra(error.name or "onnx", "export", "export to ONNX", error) from None
 
 
 def dynamic_shapes(graph: Graph) -> tuple[dict[int, Any], ...]:

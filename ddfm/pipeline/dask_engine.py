@@ -21,7 +21,7 @@ from ddfm.errors import (
     DdfmWarning,
     HostError,
     InputError,
-    MissingExtra,
+    missing_extra,
     one_line,
     why_failed,
 )
@@ -73,15 +73,15 @@ class OnDask:
         try:
             import dask
             from distributed import Client, LocalCluster
-        except ImportError:
-            raise MissingExtra("distributed", "dask", "the engine dask") from None
+        except ImportError as error:
+            raise missing_extra("distributed", "dask", "the engine dask", error) from None
         # It prints lost connections itself. Its import sets the level, so ours comes after it.
         stack.enter_context(quieter("distributed.client"))
         stack.enter_context(dask.config.set({_LARGE: "4 GB"}))  # the work includes the weights
         try:
             if self.scheduler is not None:
                 return Client(self.scheduler)
-            count = self.workers or len(os.sched_getaffinity(0))
+            count = self.workers or _processors()
             options: dict[str, Any] = {"n_workers": count, "threads_per_worker": 1}
             # The messages of Dask are about its workers; pairs that fail are reported in any case.
             options |= {"scheduler_kwargs": _NO_PAGE, "silence_logs": logging.ERROR}
@@ -98,6 +98,13 @@ class OnDask:
                 stacklevel=2,
             )
             client.wait_for_workers(1)
+
+
+def _processors() -> int:
+    """How many processors this process may use; Windows and macOS tell only how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

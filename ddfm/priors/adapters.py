@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddfm.errors import DdfmError, InputError, MissingExtra, one_line, short
+from ddfm.errors import DdfmError, InputError, missing_extra, one_line, short
 from ddfm.priors.checkpoints import check_finite, read_state_dict
 from ddfm.priors.layout import build, infer_settings
 from ddfm.priors.network import OwnTimes, UNetPrior
@@ -259,8 +259,8 @@ def from_folder(
     numbers = sum(tensor.numel() for tensor in state.values())
     try:
         import diffusers
-    except ImportError:
-        raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
+    except ImportError as error:
+        raise missing_extra("diffusers", "diffusers", f"the model in {folder}", error) from None
     try:
         with quieter("diffusers"):  # it logs settings that it does not know
             scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)

@@ -223,7 +223,7 @@ def _receipt(place: Path) -> Path:
 
 def _noted(place: Path) -> str | None:
     try:
-        found = re.search("^[0-9a-f]{64}(?=  )", _receipt(place).read_text(), re.MULTILINE)
+        found = re.search("^[0-9a-f]{64}(?=  )", _receipt(place).read_text("utf-8"), re.MULTILINE)
     except (OSError, ValueError):
         return None
     return found and found[0]

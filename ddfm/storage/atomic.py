@@ -21,7 +21,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ddfm.errors import disk_explained
@@ -33,6 +33,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
+    "NEEDS_CLOSING",
     "atomic_folder",
     "atomic_path",
     "claimed",
@@ -41,6 +42,7 @@ __all__ = [
     "open_in_place",
 ]
 
+NEEDS_CLOSING = fcntl is None  # Windows neither moves nor removes open files
 PREFIX = ".partial-"
 ABANDONED = 24 * 3600  # seconds without a change after which a temporary file is abandoned
 
@@ -90,7 +92,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         prefix = _prefix_of(path)
         _clear(path.parent, prefix)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{prefix}{_host()}-"))
-        handle = None if fcntl is None else os.open(temporary, os.O_RDONLY)
+        handle = None if NEEDS_CLOSING else os.open(temporary, os.O_RDONLY)
     being_written.add(temporary)
     try:
         if handle is not None:
@@ -147,13 +149,14 @@ def claimed(temporary: Path) -> Iterator[bool]:
     except OSError:  # gone, a link, or not writable for us
         yield False
         return
-    try:
+    with ExitStack() as stack:
+        stack.callback(os.close, handle)
         ours = f"-{_host()}-" in temporary.name
         locked = lock(handle)
         old = time.time() - os.fstat(handle).st_mtime > ABANDONED
+        if NEEDS_CLOSING:
+            stack.close()
         yield locked is not False and (old or (ours and locked is True))
-    finally:
-        os.close(handle)
 
 
 def _clear(folder: Path, prefix: str) -> None:
@@ -174,7 +177,7 @@ def _locked_file(path: Path, prefix: str) -> tuple[int | None, Path]:
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f"{prefix}{_host()}-", suffix="".join(path.suffixes[-2:])
         )
-        if fcntl is None:  # Windows does not move open files
+        if NEEDS_CLOSING:
             os.close(handle)
             return None, Path(name)
         lock(handle, wait=True)

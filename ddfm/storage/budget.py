@@ -126,5 +126,5 @@ def _memory() -> int:
         found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for place in ("memory.max", "memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):
-            found.append(int(Path("/sys/fs/cgroup", place).read_text()))
+            found.append(int(Path("/sys/fs/cgroup", place).read_text("utf-8")))
     return min(found)

@@ -80,7 +80,7 @@ def with_home(path: str | os.PathLike[str]) -> Path:
 
 
 def read_text(path: str | os.PathLike[str], *, any_encoding: bool = False) -> str:
-    """A small text file in UTF-8.
+    """A small text file in UTF-8, with or without the mark with which editors on Windows begin it.
 
     With `any_encoding`, it may be in UTF-16, and characters that are in neither are replaced.
     """
@@ -89,10 +89,10 @@ def read_text(path: str | os.PathLike[str], *, any_encoding: bool = False) -> st
         if path.stat().st_size > MOST_TEXT:
             raise InputError(f"cannot read {path}: it is too large for a file of settings")
         if not any_encoding:
-            return path.read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8-sig")
         data = path.read_bytes()
         wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return data.decode("utf-16" if wide else "utf-8", "replace")
+        return data.decode("utf-16" if wide else "utf-8-sig", "replace")
     except DdfmError:
         raise
     except UnicodeDecodeError:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddfm.errors import DdfmError, StorageError, disk_explained
-from ddfm.storage.atomic import atomic_path, claimed, lock, open_in_place
+from ddfm.storage.atomic import NEEDS_CLOSING, atomic_path, claimed, lock, open_in_place
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
 from ddfm.storage.lines import Entry, Lines, append, entry_of
 from ddfm.storage.ours import check_ours, may_overwrite
@@ -172,8 +172,7 @@ class Manifest:
     def merge(self) -> None:
         """Merges the manifests of all shards into this one, and removes them."""
         shards = [path for path in self._manifests() if path.name != NAME]
-        for path in shards:
-            self._opened(path)  # raises if its run is still alive
+        opened = [self._opened(path) for path in shards]  # raises if a run is still alive
         main = Lines(_open_ours)
         main.learn(self._path)
         new = (e for e in self.entries.newest() if main.get(e["output"]) != e)
@@ -181,7 +180,9 @@ class Manifest:
             self._append(*some)
         self.entries.close()
         main.close()
-        for path in shards:
+        for path, file in zip(shards, opened, strict=True):
+            if NEEDS_CLOSING:
+                file.close()
             path.unlink()
         self.entries = Lines(_open_ours)
         self.entries.learn(self._path)
@@ -191,6 +192,8 @@ class Manifest:
         for output in self.entries:
             check_ours(self.folder / output, self.known(output))
             (self.folder / output).unlink(missing_ok=True)
+        if NEEDS_CLOSING:
+            self.__exit__()
         for path in self._manifests():  # last: without a line, a file is not ours
             path.unlink()
         with suppress(OSError):

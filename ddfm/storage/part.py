@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, DownloadError, StorageError
-from ddfm.storage.atomic import lock, open_in_place
+from ddfm.storage.atomic import NEEDS_CLOSING, lock, open_in_place
 from ddfm.storage.files import make_folder, write_json
 from ddfm.storage.inputs import json_object, read_text
 from ddfm.storage.ours import JSON_MARK, check_ours
@@ -48,6 +48,8 @@ class Part:
 
     def __exit__(self, *_: object) -> None:
         if not self.length and self.path.is_file():
+            if NEEDS_CLOSING:
+                self.file.close()
             self.path.unlink()
             self._remove_note()
         self.file.close()
@@ -91,7 +93,7 @@ class Part:
     def finish(self, known: Collection[str] = ()) -> None:
         """Moves the complete file to its final name. `known` is as for `atomic_path`."""
         check_ours(self.target, known)
-        if os.name == "nt":  # Windows does not move open files
+        if NEEDS_CLOSING:
             self.file.close()
         os.replace(self.path, self.target)
         self._remove_note()

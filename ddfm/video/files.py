@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, InputError, MissingExtra, StorageError, one_line
+from ddfm.errors import DdfmError, InputError, StorageError, missing_extra, one_line
 from ddfm.imaging.metadata.record import is_record
 from ddfm.imaging.picture import LUMA, Picture, from_array, in_rgb, to_array
 from ddfm.imaging.reading import is_image
@@ -333,6 +333,6 @@ def import_av() -> Any:
     """Import PyAV; if it is missing, the error explains how to install it."""
     try:
         import av
-    except ImportError:
-        raise MissingExtra("av", "video", "a video") from None
+    except ImportError as error:
+        raise missing_extra("av", "video", "a video", error) from None
     return av

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import InputError, MissingExtra, StorageError
+from ddfm.errors import InputError, StorageError, missing_extra
 from ddfm.storage.inputs import existing_file
 
 __all__ = ["LPS", "beside", "check_bytes", "filled", "finite", "library", "usable", "which"]
@@ -28,8 +28,8 @@ def library(name: str) -> Any:
     """Import an optional library; if it is missing, the error explains how to install it."""
     try:
         return importlib.import_module(name)
-    except ImportError:
-        raise MissingExtra(_PACKAGES[name], "medical", "this kind of volume") from None
+    except ImportError as error:
+        raise missing_extra(_PACKAGES[name], "medical", "this kind of volume", error) from None
 
 
 def beside(path: Path, named: str) -> Path:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import InputError, MissingExtra, StorageError
+from ddfm.errors import InputError, StorageError, missing_extra
 from ddfm.progress import lines_where_no_bar_is
 from ddfm.storage.atomic import atomic_folder
 from ddfm.storage.files import make_folder, write_bytes, write_json
@@ -124,6 +124,6 @@ def _about(contents: dict[str, bytes], graphs: dict[str, bytes]) -> dict[str, An
 def _metadata(graph: bytes) -> dict[str, str]:
     try:
         import onnx
-    except ImportError:
-        raise MissingExtra("onnx", "export", "a site") from None
+    except ImportError as error:
+        raise missing_extra("onnx", "export", "a site", error) from None
     return {each.key: each.value for each in onnx.load_from_string(graph).metadata_props}

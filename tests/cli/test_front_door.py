@@ -126,6 +126,12 @@ def test_defaults_in_a_file_override_ours_and_the_command_line_overrides_them(
     assert (told["settings"]["task"], told["settings"]["seed"]) == ("ir-visible", 7)
 
 
+def test_defaults_from_an_editor_on_windows_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ddfm.toml").write_bytes("\ufeff[fuse]\r\nseed = 7\r\n".encode())
+    assert main.make_context("ddfm", ["fuse", "--help"]).default_map["fuse"] == {"seed": 7}
+
+
 def test_volumes_stay_medical_with_other_defaults_in_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ddfm.toml").write_text("[volume]\nseed = 7\n")

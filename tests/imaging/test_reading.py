@@ -251,6 +251,13 @@ def test_a_sequence_in_avif_is_reported(tmp_path):
         read_image(tmp_path / "a.avif")
 
 
+def test_a_pillow_that_does_not_know_avif_says_how_to_convert_it(tmp_path, monkeypatch):
+    monkeypatch.delitem(features.modules, "avif")  # as in Pillow before 11.3
+    (tmp_path / "a.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0avifmif1")
+    with pytest.raises(DdfmError, match=r"a.avif is AVIF; convert it first: avifdec"):
+        read_image(tmp_path / "a.avif")
+
+
 def _gdal(path, array, **options):
     """A TIFF of an array (H, W, C), written by GDAL."""
     rasterio = pytest.importorskip("rasterio")

@@ -11,12 +11,14 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
+from ddfm.errors import HostError
 from ddfm.fuser import Fuser
 from ddfm.pipeline.dask_engine import OnDask
 from ddfm.pipeline.folders import fuse_folders
@@ -94,6 +96,16 @@ def test_its_own_cluster_takes_free_ports(tmp_path, folders, cluster):
         warnings.simplefilter("error", UserWarning)
         summary = fuse_folders(*folders, tmp_path / "out", fuser(), engine=OnDask(workers=1))
     assert len(summary.of("fused")) == 7
+
+
+def test_without_sched_getaffinity_there_is_a_worker_for_each_processor(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS and Windows
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    started = mock.Mock(side_effect=OSError("no more"))
+    monkeypatch.setattr(distributed, "LocalCluster", started)
+    with pytest.raises(HostError, match="no Dask cluster at this machine"):
+        list(OnDask().run([], mock.Mock(), mock.Mock()))
+    assert started.call_args.kwargs["n_workers"] == 3
 
 
 class Alone:

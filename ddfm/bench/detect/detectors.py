@@ -29,7 +29,7 @@ from PIL import Image
 
 from ddfm.arguments import check_known, one_of, positive
 from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
-from ddfm.errors import DdfmError, InputError, MissingExtra, one_line, short
+from ddfm.errors import DdfmError, InputError, missing_extra, one_line, short
 from ddfm.storage.budget import ask_pixels
 from ddfm.storage.inputs import existing_file, json_object, read_text
 
@@ -82,8 +82,8 @@ class OnnxDetector:
     def __init__(self, path: Path) -> None:
         try:
             import onnxruntime
-        except ImportError:
-            raise MissingExtra("onnxruntime", "detect", "a detector in ONNX") from None
+        except ImportError as error:
+            raise missing_extra("onnxruntime", "detect", "a detector in ONNX", error) from None
         path = existing_file(path)
         self.path, self.settings = path, _settings(path.with_suffix(".json"))
         quiet = onnxruntime.SessionOptions()

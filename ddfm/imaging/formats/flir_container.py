@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from ddfm.errors import InputError, MissingExtra
+from ddfm.errors import InputError, missing_extra
 from ddfm.imaging.formats.segments import is_cut_off, segments
 from ddfm.imaging.unreadable import advice_for
 from ddfm.storage.budget import ask_pixels
@@ -59,8 +59,8 @@ def thermogram_of(container: bytes, records: Records, path: Path) -> Any:
     """What flyr reads from a container: temperatures, placement and the camera's settings."""
     try:
         from flyr.flyr import parse_thermogram
-    except ImportError:
-        raise MissingExtra("flyr", "thermal", f"reading temperatures from {path}") from None
+    except ImportError as error:
+        raise missing_extra("flyr", "thermal", f"reading temperatures from {path}", error) from None
     # flyr wants the JPEG for its EXIF, which is not needed here; a bare container has none.
     return parse_thermogram(BytesIO(container), records, BytesIO(_blank()))
 

@@ -50,7 +50,9 @@ class _Kind:
     @property
     def is_read(self) -> bool:
         if not self.packages:
-            return bool(features.check(self.format.lower()))
+            name = self.format.lower()
+            # Pillow warns about a name that it does not know, as AVIF before 11.3.
+            return name in features.modules and features.check_module(name)
         return any(find_spec(package) for package in self.packages)
 
     def load(self) -> None:
