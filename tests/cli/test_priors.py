@@ -66,7 +66,7 @@ def test_a_prior_is_trained_and_used(pair, out, tmp_path, monkeypatch):
     arguments += ["--kind", "eps"]
     result = ddfm_run("train-prior", tmp_path / "photographs", *arguments)
     weights = tmp_path / "run" / "prior.safetensors"
-    assert (result.exit_code, result.output) == (0, f"{weights}\n")  # no bar: no terminal
+    assert (result.exit_code, result.stdout) == (0, f"{weights}\n")
     assert ddfm.load_prior(weights).kind == "eps"
     assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--prior", weights).exit_code == 0
     refused(ddfm_run("train-prior", tmp_path / "nowhere", *arguments), "not a folder")
