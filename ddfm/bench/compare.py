@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import median
 
-from scipy.stats import wilcoxon
+import numpy as np
+from scipy.stats import rankdata, wilcoxon
 
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.results import Bench
@@ -30,6 +31,7 @@ class Comparison:
     Attributes:
         pairs: the number of pairs that both have fused with a finite value of the metric.
         difference: the median over pairs of the value of `a` minus that of `b`.
+        lead: the sum of the signed ranks of the differences: above 0 if `a` has larger values.
         p: the probability of a difference at least this clear between equally good methods.
         corrected: the same after Holm's correction.
     """
@@ -40,15 +42,19 @@ class Comparison:
     b: str
     pairs: int
     difference: float
+    lead: float
     p: float
     corrected: float = math.nan
 
     @property
     def better(self) -> str:
-        """The method that is better in the median, or "" if both are equal."""
-        if not self.difference:
+        """The method that the test favours, or "" if it favours none.
+
+        The median may be 0, if most pairs are equal, or even have the other sign.
+        """
+        if not self.lead:
             return ""
-        return self.a if (self.difference > 0) != (self.metric in LOWER_IS_BETTER) else self.b
+        return self.a if (self.lead > 0) != (self.metric in LOWER_IS_BETTER) else self.b
 
 
 def compare(result: Bench) -> list[Comparison]:
@@ -89,11 +95,16 @@ def _compared(result: Bench, dataset: Dataset, metric: str) -> list[Comparison]:
         if differences:
             some.append(
                 Comparison(dataset.name, metric, a, b, len(differences), median(differences),
-                           _p_value(differences))
+                           *_signed_rank_test(differences))
             )  # fmt: skip
     corrected = holm([one.p for one in some])
     return [replace(one, corrected=p) for one, p in zip(some, corrected, strict=True)]
 
 
-def _p_value(differences: Sequence[float]) -> float:
-    return float(wilcoxon(differences).pvalue) if any(differences) else 1.0
+def _signed_rank_test(differences: Sequence[float]) -> tuple[float, float]:
+    """The sum of the signed ranks, and the p-value. Pairs without a difference have no rank."""
+    # With zeros among them, scipy would approximate the p-value, even of few differences.
+    some = np.array([difference for difference in differences if difference])
+    if not some.size:
+        return 0.0, 1.0
+    return float(rankdata(np.abs(some)) @ np.sign(some)), float(wilcoxon(some).pvalue)

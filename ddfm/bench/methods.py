@@ -14,7 +14,7 @@ from ddfm.arguments import check_known, one_of
 from ddfm.bench.baselines import BASELINES
 from ddfm.config import FusionConfig
 from ddfm.errors import InputError, StorageError
-from ddfm.imaging.pairing import image_files
+from ddfm.imaging.pairing import result_of, results_in
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.pipeline.unloaded import Unloaded
@@ -84,14 +84,15 @@ class Method:
 
     def result(self, dataset: str, name: str) -> Path:
         """The file of a result made elsewhere, by its set and pair."""
+        folder = self.results_of(dataset)
+        return result_of(name, results_in(folder), folder)
+
+    def results_of(self, dataset: str) -> Path:
+        """The folder with the results made elsewhere of a set: its own, or that of all sets."""
         if self.folder is None:
             raise InputError(f"{self.name} has no folder of results")
         inside = self.folder / dataset
-        folder = inside if inside.is_dir() else self.folder
-        for path in image_files(folder):
-            if path.stem == name:
-                return path
-        raise InputError(f"{folder} holds no result named {name}")
+        return inside if inside.is_dir() else self.folder
 
 
 def configured(name: str, settings: dict[str, Any]) -> Method:

@@ -27,6 +27,7 @@ from ddfm.bench.results import Bench, Row, summarise
 from ddfm.bench.sheets import write_sheets
 from ddfm.bench.tables import TABLES, write_tables
 from ddfm.errors import DdfmError, InputError, printable, why_failed
+from ddfm.imaging.pairing import results_in
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics import known_metrics
 from ddfm.progress import lines_where_no_bar_is, progress_bar
@@ -80,6 +81,9 @@ def bench(
     positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
+    for method in methods:
+        if method.folder is not None:
+            _check_of_one_set(method, datasets)
     degradations = tuple({one.name: one for one in degrade}.values())  # without repetitions
     for what in degradations:
         for dataset in datasets:
@@ -259,3 +263,19 @@ def _check_names(kind: str, names: list[str]) -> None:
                 f"{kind} {name!r}: the name is used for a folder, so it must not be empty or have "
                 "slashes"
             )
+
+
+def _check_of_one_set(method: Method, datasets: Sequence[Dataset]) -> None:
+    """Refuses a result made elsewhere that would be measured as that of pairs of two sets."""
+    taken: dict[Path, str] = {}
+    for dataset in datasets:
+        results = results_in(method.results_of(dataset.name))
+        for pair in dataset.pairs:
+            for file in results.get(pair.name, []):
+                first = taken.setdefault(file, dataset.name)
+                if first != dataset.name:
+                    raise InputError(
+                        f"{file} may be a result of {first} or of {dataset.name}, which both have "
+                        f"a pair {pair.name}; put the results of each set into a folder of its "
+                        f"own, such as {method.folder}/{first}"
+                    )

@@ -32,6 +32,7 @@ TABLES = (
     *("comparisons.csv", "failures.csv", "summary.json"),
 )
 SECONDS = Column("s / pair", -1)
+PUBLISHED_RANGE = 2.0  # the data range of SSIM in publications
 
 
 def write_tables(
@@ -50,7 +51,10 @@ def write_tables(
         columns: the metrics of tables.md and tables.tex; None is those usual in papers, and those
             of the task of the set.
     """
-    tables = [means(d, summary, columns or metrics_of_papers(d.task)) for d in result.datasets]
+    tables = [
+        means(d, summary, result.ssim_range, columns or metrics_of_papers(d.task))
+        for d in result.datasets
+    ]
     tables += [table for d in result.datasets for table in after_degradation(d, summary)]
     write_noted(out / "results.csv", _of_pairs(result))
     write_noted(out / "degraded.csv", _of_degraded(result))
@@ -64,7 +68,10 @@ def write_tables(
 
 
 def means(
-    dataset: Dataset, summary: dict[str, dict[str, Any]], columns: Sequence[str] | None = None
+    dataset: Dataset,
+    summary: dict[str, dict[str, Any]],
+    ssim_range: float,
+    columns: Sequence[str] | None = None,
 ) -> Table:
     """The means on a set: a row for each method, then published ones; all metrics or `columns`."""
     entries = {m: sets[dataset.name] for m, sets in summary.items() if dataset.name in sets}
@@ -74,7 +81,7 @@ def means(
         for method, e in entries.items()
     ]
     quoted = [
-        (f"{row['method']} ({row['source']})", {PAIRS: row["pairs"], **row["metrics"]})
+        (f"{row['method']} ({row['source']})", {PAIRS: row["pairs"], **_quoted(row, ssim_range)})
         for row in published(dataset)
     ]
     heads = [Column(PAIRS), SECONDS, *map(column, names)]
@@ -103,6 +110,15 @@ def published(dataset: Dataset) -> list[dict[str, Any]]:
     """The rows that papers have published for this set, each with its source."""
     text = resources.files("ddfm.bench").joinpath("published.json").read_text("utf-8")
     return [row for row in json.loads(text)["rows"] if dataset.name in row["sets"]]
+
+
+def _quoted(row: dict[str, Any], ssim_range: float) -> dict[str, float]:
+    """The published values that may stand beside measured ones: no SSIM of another data range."""
+    values = dict(row["metrics"])
+    values["SSIM_data_range_2"] = values["SSIM"]
+    if ssim_range != PUBLISHED_RANGE:
+        del values["SSIM"]
+    return values
 
 
 def _of_pairs(result: Bench) -> str:

@@ -21,7 +21,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +44,8 @@ __all__ = [
     "listed",
     "natural",
     "other_files",
+    "result_of",
+    "results_in",
 ]
 
 # Words by which cameras, scanners and data sets mark the kind of image in a file's name.
@@ -200,6 +202,22 @@ def both_in_one(files: Iterable[Path]) -> Pairing:
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The files of a folder that are images by their suffix, sorted by name."""
     return [path for path in _files(Path(folder)) if is_image(path)]
+
+
+def results_in(folder: str | os.PathLike[str]) -> dict[str, list[Path]]:
+    """The images of a folder of results, by the name of the pair."""
+    return _grouped(image_files(folder), _stem)
+
+
+def result_of(name: str, results: Mapping[str, list[Path]], folder: str | os.PathLike[str]) -> Path:
+    """The result of a pair, among `results_in(folder)`."""
+    files = results.get(name, [])
+    if not files:
+        raise InputError(f"{folder} holds no result named {name}")
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files)
+        raise InputError(f"{folder} holds several results named {name}: {names}; leave one")
+    return files[0]
 
 
 def other_files(folder: str | os.PathLike[str]) -> dict[Path, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ddfm.errors import DdfmError, InputError
-from ddfm.imaging.pairing import find_pairs, image_files
+from ddfm.imaging.pairing import find_pairs, result_of, results_in
 from ddfm.metrics import evaluate, known_metrics, pooled
 from ddfm.metrics.tables import Table, column
 
@@ -70,15 +70,14 @@ def evaluate_folders(
     names = None if metrics is None else known_metrics(metrics)
     if len(sources) < 2:
         raise InputError("a folder of results needs at least two folders of sources")
-    results = {path.stem: path for path in image_files(fused)}
+    results = results_in(fused)
     pairing = find_pairs(*sources, pattern=pattern)
     measured = FolderMetrics(leftovers=pairing.leftovers())
     for pair in pairing.pairs:
         try:
-            if pair.name not in results:
-                raise InputError(f"{fused} holds no result named {pair.name}")
+            result = result_of(pair.name, results, fused)
             measured.pairs[pair.name] = evaluate(
-                results[pair.name], *pair.files, ssim_range=ssim_range, metrics=names, task=task
+                result, *pair.files, ssim_range=ssim_range, metrics=names, task=task
             )
         except DdfmError as error:
             measured.problems.append(f"{pair.name}: {error}")

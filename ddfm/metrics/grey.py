@@ -113,6 +113,11 @@ def _flatten_colour(pixels: Array, name: str) -> Array:
     deep = pixels.dtype == np.uint16
     pixels = pixels.astype(np.float64)
     if deep:
+        if pixels.size and 0 < pixels.max() <= 255:  # two levels at most; a sum of bytes, perhaps
+            raise InputError(
+                f"{name}: 16-bit values up to {pixels.max():g} of 65535 are nearly black; if they "
+                "are on the 0..255 scale, give uint8"
+            )
         pixels = np.rint(pixels / 257)
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
         return np.rint(pixels[..., :3] @ LUMA)

@@ -56,7 +56,8 @@ def qcv(fused: ImageLike, *sources: ImageLike) -> float:
 
     For each block b of 16x16 pixels, the saliency L_kb is the sum of g_k^5, with the Sobel strength
     g_k, and the error D_kb is the mean square of S_k - F after filtering by the contrast
-    sensitivity 2.6 (0.0192 + 0.144 r) exp(-(0.144 r)^1.1). Beyond the border, images are black.
+    sensitivity 2.6 (0.0192 + 0.144 r) exp(-(0.144 r)^1.1). Beyond the border, images are black, and
+    blocks that the border cuts are filled up with an error of 0, as in the usual program.
     Source: Chen and Varshney, A human perception inspired quality metric for image fusion based on
     regional information, Inf. Fusion 8, 2007.
     """

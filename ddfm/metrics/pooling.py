@@ -28,6 +28,9 @@ def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
             raise InputError(
                 f"the metrics of a picture must be names with numbers, not {short(values)}"
             )
+        for share, number in COUNTED_BY.items():
+            if share in values and number not in values:
+                raise InputError(f"{share} is a mean over {number}; give their number, {number}")
     names = dict.fromkeys(name for values in each for name in values)
     return {name: _pooled(name, [values for values in each if name in values]) for name in names}
 

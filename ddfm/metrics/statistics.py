@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ddfm.arguments import by_annotation
+from ddfm.arguments import by_annotation, positive
 from ddfm.errors import InputError
 from ddfm.metrics.grey import Array, Grey, ImageLike, as_grey, pair_up
 
@@ -63,6 +63,7 @@ def psnr(fused: ImageLike, *sources: ImageLike, peak: float | None = None) -> fl
     By default the peak is the largest value of F, as in the field's evaluator; textbooks use
     `peak=255`.
     """
+    peak = None if peak is None else positive("peak", peak)
     f, greys = pair_up(fused, *sources)
     error = mse(f, *greys)
     if error == 0:

@@ -199,20 +199,21 @@ def _vif_pyramid(g: Grey) -> list[Local]:
 
 
 def _vif_of_two(source: list[Local], fused: list[Local]) -> float:
-    """VIF of a source, with log((sigma_f^2 + n) / (sigma_v^2 + n)) summed in the numerator.
-
-    That equals the numerator in `vif`, since g^2 sigma_s^2 + sigma_v^2 = sigma_f^2.
-    """
     kept = there = 0.0
     for s, f, weights in zip(source, fused, VIF_WINDOWS, strict=True):
         covariance = _covariance(s, f, weights)
         for rows in bands(covariance):
+            # Where the source is all but flat, TINY matters: it stands where the evaluator has it.
+            stable = s.variance[rows] + TINY
             explained = np.maximum(covariance[rows], 0)
             explained *= explained
-            explained /= s.variance[rows] + TINY
-            explained /= f.variance[rows] + VIF_NOISE
-            np.negative(explained, out=explained)
-            kept -= float(np.log1p(explained, out=explained).sum())
+            explained /= stable
+            noise = f.variance[rows] - explained
+            noise += VIF_NOISE
+            explained *= s.variance[rows] / stable
+            explained[s.variance[rows] < TINY] = 0
+            explained /= noise
+            kept += float(np.log1p(explained, out=explained).sum())
             there += float(np.log1p(s.variance[rows] / VIF_NOISE).sum())
     # Rounding errors leave a little variance in a constant image.
     return kept / there if there > TINY * source[0].image.size else 1.0

@@ -176,5 +176,7 @@ def _markdown(text: str) -> str:
 
 
 def _latex(text: str) -> str:
-    named = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return re.sub(r"[\\~^&%$#_{}]", lambda m: named.get(m[0], "\\" + m[0]), text)
+    named = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "|": "bar"}
+    named |= {"<": "less", ">": "greater"}  # which the default font lacks, as it does |
+    words = {sign: rf"\text{name}{{}}" for sign, name in named.items()}
+    return re.sub(r"[\\~^|<>&%$#_{}]", lambda m: words.get(m[0], "\\" + m[0]), text)

@@ -55,3 +55,19 @@ def test_equal_methods_and_missing_values_are_no_difference():
     assert (one.p, one.corrected, one.better) == (1.0, 1.0, "")
     (one, *_) = compare(result(a=[1.0, float("nan"), 3.0], b=[0.0, 0.0, 0.0]))
     assert one.pairs == 2 and one.difference == 2.0
+
+
+def test_equal_pairs_do_not_make_a_difference_clearer():
+    """Five of 20 pairs differ: 2 of 32 ways to choose their signs are as clear."""
+    (one, *_) = compare(result(a=[1.0, 2.0, 3.0, 4.0, 5.0] + [0.0] * 15, b=[0.0] * 20))
+    assert (one.pairs, one.p) == (20, pytest.approx(2 / 32))
+
+
+def test_the_better_method_is_that_which_the_test_favours():
+    """The median may be 0, or have the other sign."""
+    (of_some, *_) = compare(result(a=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0] + [0.0] * 9, b=[0.0] * 15))
+    assert (of_some.difference, of_some.better) == (0, "a")
+    assert of_some.p == pytest.approx(2 / 64)
+    slightly, clearly = [-0.01 * k for k in range(1, 27)], [float(k) for k in range(1, 25)]
+    (uneven, *_) = compare(result(a=slightly + clearly, b=[0.0] * 50))
+    assert uneven.difference < 0 and uneven.p < 0.01 and uneven.better == "a"

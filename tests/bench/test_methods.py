@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import ddfm
-from command_line import ddfm_run
+from command_line import ddfm_run, refused
 from ddfm.bench import BASELINES
+from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import KEYWORDS
+from ddfm.bench.tables import means
 from ddfm.metrics import evaluate
 from image_files import folders_of_noise
 
@@ -92,6 +94,43 @@ def test_configurations_and_results_of_others_are_compared(pairs, tmp_path):
     assert (theirs["pairs"], theirs["seconds_per_pair"]) == (1, None)
     expected = evaluate(*(pairs / folder / "one.png" for folder in ("fused", "near", "far")))
     assert theirs["metrics"] == pytest.approx(expected)
+
+
+def test_a_result_is_not_measured_for_two_sets(pairs, tmp_path):
+    """Of results in one folder, nothing tells to which of two sets with equal names they belong."""
+    other = shutil.copytree(pairs, tmp_path / "other")
+    results = shutil.copytree(pairs / "fused", tmp_path / "results")
+    run = ["--out", tmp_path / "out", "--subfolders", "near,far", *QUICK, "-q"]
+    also = ["--also", f"theirs={results}"]
+    refused(
+        ddfm_run("bench", pairs, other, *run, *also),
+        f"{results}/one.png may be a result of set or of other, which both have a pair one; put "
+        f"the results of each set into a folder of its own, such as {results}/set",
+    )
+    assert not (tmp_path / "out").exists()
+    for name in ("set", "other"):
+        shutil.copytree(pairs / "fused", results / name)
+    assert ddfm_run("bench", pairs, other, *run, *also).exit_code == 0
+
+
+def test_two_results_of_one_name_are_not_chosen_from(pairs, tmp_path):
+    shutil.copy(pairs / "near" / "one.png", pairs / "fused" / "one.bmp")
+    result = ddfm_run(
+        *("bench", pairs, "--out", tmp_path / "out", "--subfolders", "near,far", *QUICK, "-q"),
+        *("--also", f"theirs={pairs / 'fused'}"),
+    )
+    assert result.exit_code == 1
+    assert "fused holds several results named one: one.bmp, one.png; leave one" in result.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["theirs"]["set"]["pairs"] == 1
+
+
+def test_published_ssim_stands_in_the_column_of_its_data_range():
+    dataset = Dataset("TNO", "ir-visible", ("ir", "vi"), [], {})
+    for ssim_range, own in ((2.0, 0.95), (255.0, None)):
+        name, values = means(dataset, {}, ssim_range).quoted[0]
+        assert name.startswith("DDFM") and values["EN"] == 7.06
+        assert (values.get("SSIM"), values["SSIM_data_range_2"]) == (own, 0.95)
 
 
 def psnrs(entry: dict, what: str) -> list[float]:

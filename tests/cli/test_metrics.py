@@ -45,6 +45,20 @@ def test_metrics_of_folders(pairs):
     assert json.loads(result.stdout)["mean"]["VIF"] == pytest.approx(both[0])
 
 
+def test_two_results_of_one_name_are_not_chosen_from(pairs):
+    """A result is found however Unicode composes its name, but never chosen from several."""
+    folders = [pairs / folder for folder in ("fused", "near", "far")]
+    for folder, name in zip(folders, ("Zu\u0308rich", "Z\u00fcrich", "Z\u00fcrich"), strict=True):
+        (folder / "one.png").rename(folder / f"{name}.png")
+    result = ddfm_run("metrics", *folders, "--json")
+    assert result.exit_code == 0
+    assert list(json.loads(result.stdout)["pairs"]) == ["Z\u00fcrich", "two"]
+    Image.new("L", (42, 44)).save(folders[0] / "two.bmp")
+    result = ddfm_run("metrics", *folders, "--json")
+    assert result.exit_code == 1 and list(json.loads(result.stdout)["pairs"]) == ["Z\u00fcrich"]
+    assert "fused holds several results named two: two.bmp, two.png; leave one" in result.stderr
+
+
 def test_metrics_of_one_folder_by_a_pattern(pairs):
     folders = [pairs / folder for folder in ("fused", "near", "far")]
     expected = ddfm_run("metrics", *folders, "--json").stdout

@@ -82,6 +82,8 @@ def test_pictures_are_pooled_over_their_targets():
     assert row["targets_lost"] == pytest.approx(0.75)
     assert row["EN"] == pytest.approx(5)
     assert math.isnan(pooled([none])["targets_kept"])
+    with pytest.raises(DdfmError, match="lights_lost is a mean over lights; give their number"):
+        pooled([{"EN": 3.0, "lights_lost": 0.5}])
 
 
 def test_they_are_computed_for_their_task_or_if_named():

@@ -222,6 +222,14 @@ def test_vif_of_a_pure_gain(gain):
     assert metrics.vif(100 - gain * faint, 100 + faint) == 0
 
 
+def test_vif_where_the_source_is_all_but_flat():
+    """Black with one brighter pixel; the value is that of the evaluator's formula in scipy."""
+    source, fused = np.zeros((64, 64)), np.zeros((64, 64))
+    source[32, 32] = 5
+    fused[29:36, 27:38] = 200
+    assert metrics.vif(fused, source) == pytest.approx(21.193463433570127, rel=1e-9)
+
+
 def test_a_flat_result_has_neither_kept_nor_invented_edges():
     f = np.full((64, 72), 90)
     values = evaluate(f, scene(1), scene(2))
@@ -475,6 +483,7 @@ def test_constant_images_are_measured_without_warnings(value):
     [
         (lambda x: x[:-1], r"source 1 is 72x64 pixels and the fused image 72x63"),
         (lambda x: x / 255, r"multiply by 255"),
+        (lambda x: x.astype(np.uint16), r"16-bit values up to 2\d\d of 65535 .* give uint8"),
         (lambda x: x * 257.0, r"0\.\.255"),
         (lambda x: x - 500.0, r"0\.\.255"),
         (lambda x: np.where(x > 50, np.nan, x), "NaN or infinite"),
@@ -506,6 +515,8 @@ def test_wrong_calls_are_explained(triple):
         evaluate(*triple[:2])
     with pytest.raises(DdfmError, match="unknown feature 'edge'"):
         metrics.fmi(*triple, feature="edge")
+    with pytest.raises(DdfmError, match="peak must be a finite number above 0, not nan"):
+        metrics.psnr(*triple, peak=math.nan)
     with pytest.raises(
         DdfmError, match=r"VIF needs images of at least 41x41 pixels, not 40x50; leave smaller"
     ):

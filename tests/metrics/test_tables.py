@@ -52,6 +52,12 @@ def test_names_are_escaped_in_latex():
     assert [line.count("&") - line.count(r"\&") for line in lines] == [4] * 5
 
 
+def test_signs_that_the_default_font_of_latex_lacks_are_named():
+    text = as_latex(Table("a|b<c>d~e^f\\", "method", [], []))
+    expected = "bar{}b less{}c greater{}d asciitilde{}e asciicircum{}f backslash{}"
+    assert "{a" + "".join(rf"\text{word}" for word in expected.split(" ")) + "}" in text
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "+49", "-a", "@sum", "\tx", "\rx"])
 def test_no_cell_of_csv_is_a_formula(cell):
     head, line = csv.reader(io.StringIO(as_csv([cell], [[cell]]), newline=""))
