@@ -23,6 +23,7 @@ from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.sources import reduced
+from ddfm.progress import stage
 from ddfm.storage.in_memory import as_path, name_of
 
 __all__ = ["Opening"]
@@ -99,23 +100,20 @@ class Opening:
         names = " and ".join(map(str, files))
         if self.page is not None and max(pages) == 1:
             raise InputError(f"{names}: page (--page) is for files that hold several pictures")
-        pictures = tuple(
-            read_source(
-                file,
-                levels=levels,
-                page=self.page if count > 1 else None,  # a photograph among them has a single page
-                name=called.get(str(file)),
-                **self._of_degrees(),
-            )
-            for file, levels, count in zip(files, ranges, pages, strict=True)
-        )
+        pictures = []
+        for file, levels, count in zip(files, ranges, pages, strict=True):
+            name = called.get(str(file))
+            stage(f"reading {name or file}")
+            page = self.page if count > 1 else None  # a photograph among them has a single page
+            of_degrees = self._of_degrees()
+            pictures.append(read_source(file, levels=levels, page=page, name=name, **of_degrees))
         measured = any(picture.unit for picture in pictures)
         if (self.celsius is not None or self.percentiles is not None) and not measured:
             raise InputError(
                 f"{names}: none is a radiometric file, which celsius and percentiles (--celsius, "
                 "--percentiles) need; use ranges (--range-a, --range-b), which suit any image"
             )
-        return pictures
+        return tuple(pictures)
 
     def _refuse_alone(self, file: str | os.PathLike[str]) -> None:
         if Path(file).is_file() and is_dji(file):

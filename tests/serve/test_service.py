@@ -19,6 +19,7 @@ from PIL import Image
 from command_line import FAST, ddfm_run, refused
 from ddfm.config import FusionConfig
 from ddfm.priors import load_prior
+from ddfm.restoration import defects
 from ddfm.result import Fusion
 from ddfm.serve.app import make_app
 from ddfm.serve.limits import Limits
@@ -336,6 +337,28 @@ def test_a_request_that_takes_too_long_is_ended(prior):
         assert "0.3 seconds" in answer.json()["error"]
         assert client.get("/healthz").json()["taken"] == 0
         may_go.set()
+
+
+@pytest.mark.parametrize("options", [OPTIONS, {"method": "dmfuse"}])
+def test_a_request_that_takes_too_long_is_ended_before_the_next_look_at_a_source(
+    prior, monkeypatch, options
+):
+    """Those of a large picture take minutes, and other requests wait for them."""
+    looks, goes_on, may_go = threading.Event(), threading.Event(), threading.Event()
+
+    def look(_):
+        looks.set()
+        assert may_go.wait(60)
+
+    monkeypatch.setattr(defects, "find_quality", look)
+    monkeypatch.setattr(defects, "find_frame", lambda _: goes_on.set())
+    service = Service(device="cpu", limits=Limits(seconds=0.5))
+    app = make_app(service, load_prior("default") if "method" in options else prior)
+    with TestClient(app) as client:
+        answer = fuse(client, pair(), options)
+        assert answer.status_code == 408 and looks.is_set()
+        may_go.set()
+    assert not goes_on.is_set()  # the thread has ended with the application
 
 
 def test_no_request_of_many_is_lost(client):
