@@ -123,6 +123,13 @@ def test_no_request_makes_it_open_a_file_of_its_machine(client, tmp_path, name):
         assert answer.json()["error"].startswith(f"{name} cannot name a file in a request")
 
 
+def test_a_name_that_is_sent_in_place_of_a_file_is_told(client):
+    """As curl does without an @."""
+    answer = client.post("/fuse", data={"sources": ["ir.png", "vis.png"]})
+    assert answer.status_code == 400
+    assert "sent as text, not as a file" in answer.json()["error"]
+
+
 def test_settings_outside_of_the_options_are_refused(client):
     """Ignoring them would give another picture than the requested one."""
     for url, more in (("/fuse", {"task": "medical"}), ("/fuse?task=medical", {})):

@@ -248,6 +248,25 @@ def test_a_damaged_file_causes_a_message(page):
     assert "of the same size" in page.inner_text("#warning")
 
 
+def test_a_file_that_was_refused_does_not_seem_to_be_chosen(page):
+    broken = given(picture(1)) | {"name": "broken.png", "buffer": b"no picture"}
+    page.set_input_files("#file-a", broken)
+    page.wait_for_selector("#warning:not([hidden])")
+    page.set_input_files("#file-b", given(picture(2)))
+    page.wait_for_selector("#drop-b canvas:not([hidden])")
+    assert names_of_inputs(page) == [None, "2.png"]
+    assert page.inner_text("#status") == "Choose the infrared image."
+
+
+def test_a_page_opened_as_a_file_says_that_it_needs_a_server(browser, site):
+    """The browser loads no program then, and nobody would tell why nothing happens."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto((site / "index.html").as_uri())
+        page.wait_for_timeout(300)
+        assert "opened as a file" in page.inner_text("#status")
+
+
 def dropped(page, selector, *files):
     """Whether the page takes files that are dropped on an element, instead of the browser."""
     drop = """([selector, files]) => {

@@ -42,7 +42,7 @@ async function read(file) {
   const {width, height} = image;
   if (width * height > site.pixels) {
     throw new Error(`${file.name} has ${width} × ${height} pixels; this page takes at most `
-      + `${Math.floor(site.pixels / 1e6)} million. Use ddfm on the command line for more.`);
+      + `${Math.floor(site.pixels / 1e6)} million. Reduce it, or use ddfm on the command line.`);
   }
   const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
   context.drawImage(image, 0, 0);
@@ -72,7 +72,10 @@ async function choose(side, file) {
   if (!side) return; // another was chosen meanwhile
   sources[side] = source;
   show(side);
-  if (problem) return fail(problem);
+  if (problem) {
+    $(`file-${side}`).value = ''; // else its name stays there as if it had been taken
+    return fail(problem);
+  }
   await fuse();
 }
 
@@ -94,7 +97,7 @@ async function fuse() {
   const mine = ++round, {a, b} = sources;
   fused = null;
   $('result').hidden = true;
-  if (!a || !b) return say('Choose the other image.');
+  if (!a || !b) return say(`Choose the ${a ? 'visible' : 'infrared'} image.`);
   if (a.width !== b.width || a.height !== b.height) {
     return fail(`${a.name} has ${a.width} × ${a.height} pixels and ${b.name} `
       + `${b.width} × ${b.height}; this page needs registered images of the same size. `
@@ -223,4 +226,5 @@ $('strength').onchange = paint;
 $('divide').oninput = divide;
 $('save').onclick = save;
 
+say('Choose two images, or drop them here.');
 if ('serviceWorker' in navigator) navigator.serviceWorker.register('offline.js').catch(() => {});
