@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -69,11 +70,16 @@ class Opening:
         return {k: v for k, v in vars(self).items() if v != usual.get(k)}
 
     def pictures(
-        self, files: Sequence[str | os.PathLike[str] | bytes | BinaryIO]
+        self,
+        files: Sequence[str | os.PathLike[str] | bytes | BinaryIO],
+        together: float = math.inf,
     ) -> tuple[Picture, ...]:
         """Read the pictures of one scene from paths, bytes or open files.
 
         A single file must be a radiometric one that holds both images.
+
+        Args:
+            together: the most pixels that all of them may have, beyond which no more are read.
         """
         with ExitStack() as stack:
             paths, names = [], {}
@@ -84,13 +90,13 @@ class Opening:
                 name = name_of(file, f"image {number}")
                 paths.append(stack.enter_context(as_path(file, name)))
                 names[str(paths[-1])] = name
-            pictures = self._pictures(paths, names)
+            pictures = self._pictures(paths, names, together)
         for path, name in names.items():
             pictures = tuple(replace(p, name=p.name.replace(path, name)) for p in pictures)
         return pictures if self.longest is None else reduced(pictures, self.longest)
 
     def _pictures(
-        self, files: Sequence[str | os.PathLike[str]], called: dict[str, str]
+        self, files: Sequence[str | os.PathLike[str]], called: dict[str, str], together: float
     ) -> tuple[Picture, ...]:
         if len(files) == 1:
             self._refuse_alone(files[0])
@@ -107,6 +113,11 @@ class Opening:
             page = self.page if count > 1 else None  # a photograph among them has a single page
             of_degrees = self._of_degrees()
             pictures.append(read_source(file, levels=levels, page=page, name=name, **of_degrees))
+            if sum(picture.size[0] * picture.size[1] for picture in pictures) > together:
+                raise InputError(
+                    f"{len(files)} images are too many of this size: all of them together may have "
+                    f"{together / 1e6:g} megapixels; give fewer, or smaller ones"
+                )
         measured = any(picture.unit for picture in pictures)
         if (self.celsius is not None or self.percentiles is not None) and not measured:
             raise InputError(

@@ -24,9 +24,11 @@ from ddfm.progress import ended_by
 from ddfm.result import Fusion
 from ddfm.serve.limits import Limits
 from ddfm.serve.measures import Measures
+from ddfm.storage.budget import max_pixels
 
 __all__ = ["Named", "Service", "Work", "enough_memory"]
 
+TOGETHER = 4  # as many pixels as one picture may have, all pictures of a request may have
 NOT_ENOUGH = "not enough memory for images of this size"
 
 
@@ -101,7 +103,7 @@ class Work:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", DdfmWarning)
             warnings.simplefilter("ignore", KeptWarning)  # of which the answer may hold less
-            pictures = Opening().pictures(sources)
+            pictures = Opening().pictures(sources, TOGETHER * max_pixels())
             fuser = Fuser(
                 self.prior,
                 device=self.service.device,

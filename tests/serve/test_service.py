@@ -375,6 +375,16 @@ def test_no_request_of_many_is_lost(client):
     assert len({answer.content for answer in answers}) == 1
 
 
+def test_many_pictures_may_have_four_times_the_pixels_of_one(client, monkeypatch):
+    """A thousand flat ones of 50 megapixels would fit into an upload, and into no memory."""
+    monkeypatch.setenv("DDFM_MAX_MEGAPIXELS", str(24 * 20 / 1e6))
+    options = OPTIONS | {"likelihood": "default", "task": "multi-focus"}
+    assert fuse(client, [png(k) for k in range(4)], options).status_code == 200
+    answer = fuse(client, [png(k) for k in range(6)], options)
+    assert answer.status_code == 400
+    assert "6 images are too many of this size" in answer.json()["error"]
+
+
 def test_other_host_names_are_refused(prior):
     app = make_app(Service(device="cpu", hosts=("localhost",)), prior)
     with TestClient(app, base_url="http://evil.example") as client:
