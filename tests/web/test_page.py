@@ -325,6 +325,30 @@ def test_the_last_file_counts_whatever_is_still_being_read_or_fused(page):
     assert page.inner_text("#drop-b output").startswith("3.png")
 
 
+def test_a_fusion_that_is_not_wanted_any_more_is_ended(browser, address):
+    """That of four megapixels takes minutes, for which the next one would wait."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script("""
+            const Real = Worker;
+            window.Worker = class extends Real {
+                constructor(...how) {
+                    super(...how);
+                    window.started = (window.started ?? 0) + 1;
+                    if (window.started === 1) this.postMessage = () => {}; // it never answers
+                }
+            };""")
+        page.goto(address)
+        page.wait_for_selector("#method option", state="attached")
+        dropped(page, "main", picture(1), picture(2))
+        page.wait_for_selector("#drop-b canvas:not([hidden])")
+        page.wait_for_timeout(300)
+        assert "Fusing" in page.inner_text("#status")
+        page.set_input_files("#file-a", given(picture(3)))
+        page.wait_for_selector("#result:not([hidden])", timeout=20_000)
+        assert page.evaluate("window.started") == 2
+
+
 def test_a_picture_of_16_bits_is_named(page):
     buffer = io.BytesIO()
     Image.fromarray(np.full((37, 45), 7000, np.uint16)).save(buffer, "PNG")
