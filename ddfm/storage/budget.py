@@ -23,6 +23,7 @@ from ddfm.errors import InputError
 __all__ = ["ask_bytes", "ask_enlarged", "ask_pixels", "limited", "max_bytes", "max_pixels"]
 
 PIXELS, BYTES = "DDFM_MAX_MEGAPIXELS", "DDFM_MAX_BYTES"
+_OPTION = f"--max-megapixels ({PIXELS})", "180"
 MEGAPIXELS = 180.0
 SHARE = 1 / 4  # of the memory of the machine, for one file
 ALWAYS = 2**30  # bytes that any file may take, however small it is
@@ -127,7 +128,8 @@ def _in_environment(variable: str) -> float | None:
         number = float(text)
         if number > 0 and not math.isnan(number):
             return number
-    raise InputError(f"{variable} must be a number above 0, such as 4e9, not {text!r}")
+    name, usual = _OPTION if variable == PIXELS else (variable, "4e9")
+    raise InputError(f"{name} must be a number above 0, such as {usual}, not {text!r}")
 
 
 def _megabytes(count: float) -> str:
