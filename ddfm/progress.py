@@ -23,6 +23,7 @@ __all__ = [
     "LOG",
     "bar_is_shown",
     "counting_parts",
+    "ended_by",
     "lines_where_no_bar_is",
     "part_done",
     "progress_bar",
@@ -34,11 +35,13 @@ LOG = logging.getLogger("ddfm")
 LOG.addHandler(logging.NullHandler())
 
 _of_parts: ContextVar[Callable[[int, int], None] | None] = ContextVar("parts", default=None)
+_check: ContextVar[Callable[[], object] | None] = ContextVar("check", default=None)
 
 
 def stage(text: str) -> None:
     """Reports what is being done now, in a few words."""
     LOG.info(text)
+    _may_end()
 
 
 @contextmanager
@@ -55,6 +58,7 @@ def quieter(name: str, level: int = logging.CRITICAL) -> Iterator[None]:
 
 def part_done(number: int, of: int) -> None:
     """Reports that part `number` of `of`, such as a tile of a picture, is done."""
+    _may_end()
     listener = _of_parts.get()
     if listener is not None:
         listener(number, of)
@@ -68,6 +72,25 @@ def counting_parts(listener: Callable[[int, int], None]) -> Iterator[None]:
         yield
     finally:
         _of_parts.reset(token)
+
+
+@contextmanager
+def ended_by(check: Callable[[], object]) -> Iterator[None]:
+    """Within this context, `check` is called at each stage and part; what it raises ends the work.
+
+    It is for work that nobody waits for any more: it ends within seconds, wherever it is.
+    """
+    token = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+def _may_end() -> None:
+    check = _check.get()
+    if check is not None:
+        check()
 
 
 def progress_bar(progress: bool | None, /, *args: Any, **kwargs: Any) -> tqdm[Any]:

@@ -223,3 +223,11 @@ def test_a_likelihood_without_options_says_so():
 
     with pytest.raises(ddfm.InputError, match="unknown option .* 'eta'; there is none"):
         ddfm.fuse(GREY, OTHER, likelihood=Mean, options={"eta": 1.0})
+
+
+def test_a_picture_is_not_enlarged_beyond_the_limit_to_align_it(monkeypatch):
+    """A strip and a square of a few kilobytes would ask for gigabytes."""
+    monkeypatch.setenv("DDFM_MAX_MEGAPIXELS", "0.1")
+    strip = np.tile(OTHER, (1, 25))
+    with pytest.raises(ddfm.InputError, match="it would be enlarged to 400 x 400 pixels"):
+        ddfm.fuse(GREY, strip, prior="gaussian", align="shift")

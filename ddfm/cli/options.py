@@ -23,6 +23,7 @@ __all__ = [
     "echo_json",
     "fuser_options",
     "json_option",
+    "limit_of_pixels",
     "port_option",
     "prior_option",
     "quiet_option",
@@ -85,21 +86,30 @@ ssim_range_option = click.option(
 )
 
 
-def _limit_pixels(context: click.Context, _: click.Parameter, megapixels: float | None) -> None:
-    from ddfm.storage.budget import limited
+def limit_of_pixels(usual: int | None = None) -> Callable[[Command], Command]:
+    """The option --max-megapixels.
 
-    context.with_resource(limited(megapixels))
+    Args:
+        usual: its default, unless the environment has another; None is that of all readers.
+    """
+
+    def limit(context: click.Context, _: click.Parameter, megapixels: float | None) -> None:
+        from ddfm.storage.budget import limited
+
+        context.with_resource(limited(megapixels, usual))
+
+    return click.option(
+        "--max-megapixels",
+        type=float,
+        metavar="NUMBER",
+        expose_value=False,
+        callback=limit,
+        help="Refuse images, frames and slices of more pixels than this, in millions; the "
+        f"environment variable DDFM_MAX_BYTES limits memory.  [default: {usual or 180}]",
+    )
 
 
-reading_options = click.option(
-    "--max-megapixels",
-    type=float,
-    metavar="NUMBER",
-    expose_value=False,
-    callback=_limit_pixels,
-    help="Refuse images, frames and slices of more pixels than this, in millions; the environment "
-    "variable DDFM_MAX_BYTES limits memory.  [default: 180]",
-)
+reading_options = limit_of_pixels()
 
 json_option = click.option(
     "--json",

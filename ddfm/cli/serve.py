@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from ddfm.cli.options import device_option, port_option, prior_option, reading_options
+from ddfm.cli.options import device_option, limit_of_pixels, port_option, prior_option
 from ddfm.cli.writing import say
 
 __all__ = ["serve"]
@@ -59,7 +59,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     show_default=True,
     help="Number format of the network, as for `ddfm fuse`.",
 )
-@reading_options
+@limit_of_pixels(50)
 def serve(
     host: str,
     port: int,

@@ -19,6 +19,7 @@ from ddfm.imaging.sources import common_size, equally_bright, read_sources, stre
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered, registered
 from ddfm.restoration.restore import restored
+from ddfm.storage.budget import ask_enlarged
 
 __all__ = ["made_ready", "task_of"]
 
@@ -55,7 +56,7 @@ def made_ready(
     came = read_sources(sources, config.resize, alike=False)
     reference = config.reference(len(came))
     if moves:
-        sizes = [_as_fine(p.size, came[reference].size) for p in came]
+        sizes = [_as_fine(p, came[reference]) for p in came]
     else:
         sizes = [common_size(came, config.resize)] * len(came)
     of_task = resolved(task_of(came, config))
@@ -151,7 +152,10 @@ def _restored(
     )
 
 
-def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
+def _as_fine(picture: Picture, reference: Picture) -> tuple[int, int]:
     """The size that brings a picture to the resolution of a finer reference; else its own."""
-    scale = max(1.0, max(reference) / max(size))
-    return round(scale * size[0]), round(scale * size[1])
+    scale = max(1.0, max(reference.size) / max(picture.size))
+    h, w = (round(scale * n) for n in picture.size)
+    if (h, w) != picture.size:  # a long strip beside a square could ask for any size
+        ask_enlarged(w, h, picture.name, reference.name)
+    return h, w

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.sources import reduced
+from ddfm.progress import stage
 from ddfm.storage.in_memory import as_path, name_of
 
 __all__ = ["Opening"]
@@ -68,11 +70,16 @@ class Opening:
         return {k: v for k, v in vars(self).items() if v != usual.get(k)}
 
     def pictures(
-        self, files: Sequence[str | os.PathLike[str] | bytes | BinaryIO]
+        self,
+        files: Sequence[str | os.PathLike[str] | bytes | BinaryIO],
+        together: float = math.inf,
     ) -> tuple[Picture, ...]:
         """Read the pictures of one scene from paths, bytes or open files.
 
         A single file must be a radiometric one that holds both images.
+
+        Args:
+            together: the most pixels that all of them may have, beyond which no more are read.
         """
         with ExitStack() as stack:
             paths, names = [], {}
@@ -83,13 +90,13 @@ class Opening:
                 name = name_of(file, f"image {number}")
                 paths.append(stack.enter_context(as_path(file, name)))
                 names[str(paths[-1])] = name
-            pictures = self._pictures(paths, names)
+            pictures = self._pictures(paths, names, together)
         for path, name in names.items():
             pictures = tuple(replace(p, name=p.name.replace(path, name)) for p in pictures)
         return pictures if self.longest is None else reduced(pictures, self.longest)
 
     def _pictures(
-        self, files: Sequence[str | os.PathLike[str]], called: dict[str, str]
+        self, files: Sequence[str | os.PathLike[str]], called: dict[str, str], together: float
     ) -> tuple[Picture, ...]:
         if len(files) == 1:
             self._refuse_alone(files[0])
@@ -99,23 +106,25 @@ class Opening:
         names = " and ".join(map(str, files))
         if self.page is not None and max(pages) == 1:
             raise InputError(f"{names}: page (--page) is for files that hold several pictures")
-        pictures = tuple(
-            read_source(
-                file,
-                levels=levels,
-                page=self.page if count > 1 else None,  # a photograph among them has a single page
-                name=called.get(str(file)),
-                **self._of_degrees(),
-            )
-            for file, levels, count in zip(files, ranges, pages, strict=True)
-        )
+        pictures = []
+        for file, levels, count in zip(files, ranges, pages, strict=True):
+            name = called.get(str(file))
+            stage(f"reading {name or file}")
+            page = self.page if count > 1 else None  # a photograph among them has a single page
+            of_degrees = self._of_degrees()
+            pictures.append(read_source(file, levels=levels, page=page, name=name, **of_degrees))
+            if sum(picture.size[0] * picture.size[1] for picture in pictures) > together:
+                raise InputError(
+                    f"{len(files)} images are too many of this size: all of them together may have "
+                    f"{together / 1e6:g} megapixels; give fewer, or smaller ones"
+                )
         measured = any(picture.unit for picture in pictures)
         if (self.celsius is not None or self.percentiles is not None) and not measured:
             raise InputError(
                 f"{names}: none is a radiometric file, which celsius and percentiles (--celsius, "
                 "--percentiles) need; use ranges (--range-a, --range-b), which suit any image"
             )
-        return pictures
+        return tuple(pictures)
 
     def _refuse_alone(self, file: str | os.PathLike[str]) -> None:
         if Path(file).is_file() and is_dji(file):

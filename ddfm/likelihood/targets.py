@@ -28,6 +28,7 @@ from torch import Tensor
 from ddfm.numerics.bands import in_bands, sum_in_bands
 from ddfm.numerics.filters import largest_within, per_image_mean, reach_of, shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver
+from ddfm.progress import stage
 
 __all__ = ["find_targets"]
 
@@ -55,6 +56,7 @@ def _targets(o: Tensor, theta: float) -> Tensor:
 
 def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
     """o of one source."""
+    stage("looking for targets")
     nearest, *others = (torch.sym_min(*s.shape[-2:]) // parts for parts in AWAY)
     surround = _most_around(s, nearest, solver)
     for away in others:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ddfm.imaging.picture import Size
 from ddfm.numerics.planes import plane as as_plane
+from ddfm.progress import part_done
 from ddfm.restoration.operators import AreaAverage
 
 __all__ = ["SMALLEST", "find_coarse", "looks_enlarged", "taken_back"]
@@ -81,8 +82,9 @@ def taken_back(x: Tensor, coarse: Size) -> tuple[Tensor, float]:
     found = []
     for enlarge in WAYS:
         y = means
-        for _ in range(PASSES):
+        for number in range(1, PASSES + 1):
             y = y + average.forward(x - enlarge(y, size).clamp(-1, 1))
+            part_done(number, PASSES)
         found.append((float((x - enlarge(y, size).clamp(-1, 1)).square().mean().sqrt()), y))
     left, y = min(found, key=lambda one: one[0])
     return y, left

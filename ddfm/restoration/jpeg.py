@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from scipy.fft import dct, dctn
 from torch import Tensor
 
+from ddfm.progress import part_done
+
 __all__ = ["find_quality", "held_to_file", "quantisation", "without_blocks"]
 
 BLOCK = 8  # pixels along a side of a block
@@ -93,10 +95,11 @@ def _compressed_elsewhere(y: Tensor, quality: int) -> Tensor:
     wide = y.index_select(-2, rows).index_select(-1, columns)
     steps = torch.from_numpy(quantisation(quality)).to(y) * (2 / 255)
     total = torch.zeros_like(y)
-    for i, j in product(range(BLOCK), repeat=2):
+    for number, (i, j) in enumerate(product(range(BLOCK), repeat=2), 1):
         waves = _coefficients(wide[..., i : i + h + BLOCK, j : j + w + BLOCK])
         again = _from_coefficients((waves / steps).round() * steps, h + BLOCK, w + BLOCK)
         total += again[..., BLOCK - i :, BLOCK - j :][..., :h, :w]
+        part_done(number, BLOCK**2)
     return total / BLOCK**2
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.poisson import adjoint, grad
+from ddfm.progress import part_done
 from ddfm.restoration.operators import Operator
 
 __all__ = ["ROUNDS", "conjugate_gradients", "least_squares", "tensor_power"]
@@ -70,7 +71,7 @@ def conjugate_gradients(
     """Solves applied(x) = right_side, starting from x; `applied` is symmetric and positive."""
     x, rest = x.clone(), right_side - applied(x)
     way, norm = rest.clone(), rest.square().sum()
-    for _ in range(passes):
+    for number in range(1, passes + 1):
         if norm <= 1e-20:
             break
         image = applied(way)
@@ -79,6 +80,7 @@ def conjugate_gradients(
         rest.addcmul_(-step, image)
         before, norm = norm, rest.square().sum()
         way.mul_(norm / before).add_(rest)
+        part_done(number, passes)
     return x
 
 

@@ -21,6 +21,7 @@ from ddfm.imaging.picture import Picture, Size
 from ddfm.imaging.sources import grey
 from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.numerics.planes import plane
+from ddfm.progress import stage
 from ddfm.restoration.blur import find_blur
 from ddfm.restoration.defects import opaque_where_filled, without_defects, without_jpeg_blocks
 from ddfm.restoration.enlarged import taken_back
@@ -133,11 +134,13 @@ def _estimated(
     levels = grey(picture)
     y = plane(levels)
     if given.noise is None:
+        stage(f"looking for noise in {picture.name}")
         law = law_in(y, plane(grey(file)) if is_jpeg else y, is_jpeg, clean)
         given = replace(given, noise=law)
     # Noise, JPEG blocks and frames would hide a blur.
     hidden = given.noise or is_jpeg or picture.mask is not None
     if given.blur is None and given.scale is None and not hidden:
+        stage(f"looking for a blur of {picture.name}")
         blur = find_blur(levels)
         if blur is not None and not is_noise(y, noise_level(y), clean):
             given = replace(given, blur=blur)

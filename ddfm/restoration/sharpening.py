@@ -15,6 +15,7 @@ from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.planes import levels_of, plane
+from ddfm.progress import stage
 from ddfm.restoration.colors import with_luminance, with_quiet_colors
 from ddfm.restoration.enlarged import find_coarse, taken_back
 from ddfm.restoration.latent import ROUNDS, least_squares
@@ -47,6 +48,7 @@ def coarse_size(picture: Picture, given: Observation, size: Size, found: Found) 
         return min(h, picture.size[0]), min(w, picture.size[1])
     if picture.dtype != np.uint8 or picture.mask is not None:
         return picture.size
+    stage(f"checking whether {picture.name} was enlarged")
     coarse = find_coarse(grey(picture))
     if coarse is None:
         return picture.size
@@ -78,6 +80,7 @@ def sharp(
     asked = bool(given.blur) or bool(given.noise)
     if not smaller and not asked:
         return resized(picture, size)
+    stage(f"sharpening {picture.name}")
     y = plane(grey(picture))
     if coarse != picture.size:
         y, _ = taken_back(y, coarse)

@@ -224,6 +224,9 @@ async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        return refusal(request.scope, 400, printable(f"{where}: {first['msg']}"))
+        words = f"{where}: {first['msg']}"
+        if where.startswith("sources."):
+            words = "a source was sent as text, not as a file; with curl: -F sources=@infrared.png"
+        return refusal(request.scope, 400, printable(words))
     status = 501 if isinstance(error, MissingExtra) else 400
     return refusal(request.scope, status, printable(error))

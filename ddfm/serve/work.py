@@ -20,12 +20,15 @@ from ddfm.errors import DdfmWarning, InputError, KeptWarning, is_out_of_memory, 
 from ddfm.fuser import Fuser
 from ddfm.imaging.opening import Opening
 from ddfm.priors.prior import Prior
+from ddfm.progress import ended_by
 from ddfm.result import Fusion
 from ddfm.serve.limits import Limits
 from ddfm.serve.measures import Measures
+from ddfm.storage.budget import max_pixels
 
 __all__ = ["Named", "Service", "Work", "enough_memory"]
 
+TOGETHER = 4  # as many pixels as one picture may have, all pictures of a request may have
 NOT_ENOUGH = "not enough memory for images of this size"
 
 
@@ -96,11 +99,11 @@ class Work:
         began = time.monotonic()
         config = FusionConfig(**options)  # raises before images are read
         _refuse_paths(config)
-        with enough_memory(), warnings.catch_warnings(record=True) as noted:
+        with ended_by(in_time), enough_memory(), warnings.catch_warnings(record=True) as noted:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", DdfmWarning)
             warnings.simplefilter("ignore", KeptWarning)  # of which the answer may hold less
-            pictures = Opening().pictures(sources)
+            pictures = Opening().pictures(sources, TOGETHER * max_pixels())
             fuser = Fuser(
                 self.prior,
                 device=self.service.device,

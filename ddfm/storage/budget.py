@@ -20,9 +20,10 @@ from pathlib import Path
 
 from ddfm.errors import InputError
 
-__all__ = ["ask_bytes", "ask_pixels", "limited", "max_bytes", "max_pixels"]
+__all__ = ["ask_bytes", "ask_enlarged", "ask_pixels", "limited", "max_bytes", "max_pixels"]
 
 PIXELS, BYTES = "DDFM_MAX_MEGAPIXELS", "DDFM_MAX_BYTES"
+_OPTION = f"--max-megapixels ({PIXELS})", "180"
 MEGAPIXELS = 180.0
 SHARE = 1 / 4  # of the memory of the machine, for one file
 ALWAYS = 2**30  # bytes that any file may take, however small it is
@@ -71,6 +72,16 @@ def ask_pixels(
     )
 
 
+def ask_enlarged(width: int, height: int, name: str, other: str) -> None:
+    """Refuse to enlarge one picture to the resolution of another, to align it, beyond the limit."""
+    if width * height > max_pixels():
+        raise InputError(
+            f"to align {name}, it would be enlarged to {width} x {height} pixels, to be as fine as "
+            f"{other}; that is more than the limit of {max_pixels() / 1e6:g} megapixels; crop the "
+            f"larger one, or raise the limit with --max-megapixels or {PIXELS}"
+        )
+
+
 def ask_bytes(needed: float, name: str, packed: int | None = None) -> None:
     """Refuse a file that would take too much memory.
 
@@ -88,9 +99,15 @@ def ask_bytes(needed: float, name: str, packed: int | None = None) -> None:
 
 
 @contextmanager
-def limited(megapixels: float | None) -> Iterator[None]:
-    """Sets another limit of megapixels while the block lasts; None leaves it unchanged."""
+def limited(megapixels: float | None, usual: float | None = None) -> Iterator[None]:
+    """Sets another limit of megapixels while the block lasts; None leaves it unchanged.
+
+    Args:
+        usual: the limit if neither this nor the environment sets one.
+    """
     before = os.environ.get(PIXELS)
+    if megapixels is None and not (before or "").strip():
+        megapixels = usual
     if megapixels is not None:
         os.environ[PIXELS] = f"{megapixels:g}"
     try:
@@ -111,7 +128,8 @@ def _in_environment(variable: str) -> float | None:
         number = float(text)
         if number > 0 and not math.isnan(number):
             return number
-    raise InputError(f"{variable} must be a number above 0, such as 4e9, not {text!r}")
+    name, usual = _OPTION if variable == PIXELS else (variable, "4e9")
+    raise InputError(f"{name} must be a number above 0, such as {usual}, not {text!r}")
 
 
 def _megabytes(count: float) -> str:

@@ -1,5 +1,6 @@
 """The service as a process: what it prints, and how it ends."""
 
+import importlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import urllib.request
 import pytest
 
 from command_line import ddfm_run, refused
+from ddfm.storage.budget import PIXELS, max_pixels
 from serve_load import form, status_of
 
 pytest.importorskip("uvicorn")
@@ -73,3 +75,20 @@ def test_a_prior_that_cannot_be_loaded_ends_it_also_with_several_workers(tmp_pat
     command += ["--prior", str(tmp_path / "a.pt"), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     refused(done, "a.pt is not a checkpoint, or is damaged")
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "limit"),
+    [([], "", 50e6), ([], "70", 70e6), (["--max-megapixels", "90"], "70", 90e6)],
+)
+def test_pictures_are_limited_to_fewer_pixels_than_elsewhere(
+    monkeypatch, given, environment, limit
+):
+    """One that takes minutes would hold up all other requests."""
+    found = []
+    monkeypatch.setenv(PIXELS, environment)
+    module = importlib.import_module("ddfm.cli.serve")  # the name is that of the command, too
+    monkeypatch.setattr(module, "_run", lambda *_: found.append(max_pixels()))
+    assert ddfm_run("serve", "--port", "0", "--prior", "gaussian", *given).exit_code == 0
+    assert found == [limit]
+    assert os.environ[PIXELS] == environment

@@ -19,6 +19,7 @@ from PIL import Image
 from command_line import FAST, ddfm_run, refused
 from ddfm.config import FusionConfig
 from ddfm.priors import load_prior
+from ddfm.restoration import defects
 from ddfm.result import Fusion
 from ddfm.serve.app import make_app
 from ddfm.serve.limits import Limits
@@ -120,6 +121,13 @@ def test_no_request_makes_it_open_a_file_of_its_machine(client, tmp_path, name):
         answer = fuse(client, pair(), OPTIONS | {"observations": [None, {name: str(path)}]})
         assert answer.status_code == 400
         assert answer.json()["error"].startswith(f"{name} cannot name a file in a request")
+
+
+def test_a_name_that_is_sent_in_place_of_a_file_is_told(client):
+    """As curl does without an @."""
+    answer = client.post("/fuse", data={"sources": ["ir.png", "vis.png"]})
+    assert answer.status_code == 400
+    assert "sent as text, not as a file" in answer.json()["error"]
 
 
 def test_settings_outside_of_the_options_are_refused(client):
@@ -338,11 +346,43 @@ def test_a_request_that_takes_too_long_is_ended(prior):
         may_go.set()
 
 
+@pytest.mark.parametrize("options", [OPTIONS, {"method": "dmfuse"}])
+def test_a_request_that_takes_too_long_is_ended_before_the_next_look_at_a_source(
+    prior, monkeypatch, options
+):
+    """Those of a large picture take minutes, and other requests wait for them."""
+    looks, goes_on, may_go = threading.Event(), threading.Event(), threading.Event()
+
+    def look(_):
+        looks.set()
+        assert may_go.wait(60)
+
+    monkeypatch.setattr(defects, "find_quality", look)
+    monkeypatch.setattr(defects, "find_frame", lambda _: goes_on.set())
+    service = Service(device="cpu", limits=Limits(seconds=0.5))
+    app = make_app(service, load_prior("default") if "method" in options else prior)
+    with TestClient(app) as client:
+        answer = fuse(client, pair(), options)
+        assert answer.status_code == 408 and looks.is_set()
+        may_go.set()
+    assert not goes_on.is_set()  # the thread has ended with the application
+
+
 def test_no_request_of_many_is_lost(client):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda k: fuse(client, pair()), range(24)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
+
+
+def test_many_pictures_may_have_four_times_the_pixels_of_one(client, monkeypatch):
+    """A thousand flat ones of 50 megapixels would fit into an upload, and into no memory."""
+    monkeypatch.setenv("DDFM_MAX_MEGAPIXELS", str(24 * 20 / 1e6))
+    options = OPTIONS | {"likelihood": "default", "task": "multi-focus"}
+    assert fuse(client, [png(k) for k in range(4)], options).status_code == 200
+    answer = fuse(client, [png(k) for k in range(6)], options)
+    assert answer.status_code == 400
+    assert "6 images are too many of this size" in answer.json()["error"]
 
 
 def test_other_host_names_are_refused(prior):

@@ -246,7 +246,8 @@ def test_the_option_raises_and_lowers_the_limit_of_pixels(tmp_path):
     assert ddfm_run("metrics", *files, "--metrics", "EN", "--max-megapixels", 0.06).exit_code == 0
     low = ddfm_run("metrics", *files, "--metrics", "EN", "--max-megapixels", 0.05)
     refused(low, "300 x 200 pixels", "limit of 0.05 megapixels", "--max-megapixels")
-    refused(ddfm_run("metrics", *files, "--max-megapixels", "nan"), "must be a number above 0")
+    said = "--max-megapixels (DDFM_MAX_MEGAPIXELS) must be a number above 0, such as 180"
+    refused(ddfm_run("metrics", *files, "--max-megapixels", "nan"), said)
     assert budget.max_pixels() == 180e6  # as before
 
 

@@ -248,6 +248,25 @@ def test_a_damaged_file_causes_a_message(page):
     assert "of the same size" in page.inner_text("#warning")
 
 
+def test_a_file_that_was_refused_does_not_seem_to_be_chosen(page):
+    broken = given(picture(1)) | {"name": "broken.png", "buffer": b"no picture"}
+    page.set_input_files("#file-a", broken)
+    page.wait_for_selector("#warning:not([hidden])")
+    page.set_input_files("#file-b", given(picture(2)))
+    page.wait_for_selector("#drop-b canvas:not([hidden])")
+    assert names_of_inputs(page) == [None, "2.png"]
+    assert page.inner_text("#status") == "Choose the infrared image."
+
+
+def test_a_page_opened_as_a_file_says_that_it_needs_a_server(browser, site):
+    """The browser loads no program then, and nobody would tell why nothing happens."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto((site / "index.html").as_uri())
+        page.wait_for_timeout(300)
+        assert "opened as a file" in page.inner_text("#status")
+
+
 def dropped(page, selector, *files):
     """Whether the page takes files that are dropped on an element, instead of the browser."""
     drop = """([selector, files]) => {
@@ -304,6 +323,30 @@ def test_the_last_file_counts_whatever_is_still_being_read_or_fused(page):
     page.wait_for_timeout(1500)
     assert page.inner_text("#drop-a output").startswith("2.png")
     assert page.inner_text("#drop-b output").startswith("3.png")
+
+
+def test_a_fusion_that_is_not_wanted_any_more_is_ended(browser, address):
+    """That of four megapixels takes minutes, for which the next one would wait."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script("""
+            const Real = Worker;
+            window.Worker = class extends Real {
+                constructor(...how) {
+                    super(...how);
+                    window.started = (window.started ?? 0) + 1;
+                    if (window.started === 1) this.postMessage = () => {}; // it never answers
+                }
+            };""")
+        page.goto(address)
+        page.wait_for_selector("#method option", state="attached")
+        dropped(page, "main", picture(1), picture(2))
+        page.wait_for_selector("#drop-b canvas:not([hidden])")
+        page.wait_for_timeout(300)
+        assert "Fusing" in page.inner_text("#status")
+        page.set_input_files("#file-a", given(picture(3)))
+        page.wait_for_selector("#result:not([hidden])", timeout=20_000)
+        assert page.evaluate("window.started") == 2
 
 
 def test_a_picture_of_16_bits_is_named(page):

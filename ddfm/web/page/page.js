@@ -8,15 +8,18 @@ let fused = null; // luminance, {width, height, plane}
 let round = 0; // number of the current fusion; results of earlier ones are ignored
 const chosen = {a: null, b: null}; // the last file chosen, which may still be being read
 
-const worker = new Worker('worker.js', {type: 'module'});
 const waiting = new Map();
-let asked = 0;
-worker.onmessage = ({data}) => {
-  const {resolve, reject} = waiting.get(data.id);
-  waiting.delete(data.id);
-  data.error ? reject(new Error(data.error)) : resolve(data.result);
-};
-worker.onerror = () => fail('The program of this page could not be loaded.');
+let worker, asked = 0;
+function start() {
+  worker = new Worker('worker.js', {type: 'module'});
+  worker.onmessage = ({data}) => {
+    const {resolve, reject} = waiting.get(data.id);
+    waiting.delete(data.id);
+    data.error ? reject(new Error(data.error)) : resolve(data.result);
+  };
+  worker.onerror = () => fail('The program of this page could not be loaded.');
+}
+start();
 const run = (graph, feeds) => new Promise((resolve, reject) => {
   waiting.set(++asked, {resolve, reject});
   worker.postMessage({id: asked, graph, feeds});
@@ -25,6 +28,18 @@ const run = (graph, feeds) => new Promise((resolve, reject) => {
 const site = await (await fetch('site.json')).json();
 for (const [name, title] of [['default', 'Default'], ['dmfuse', 'DMFuse, a network']]) {
   if (site.graphs[name]) $('method').add(new Option(title, name));
+}
+
+/** Begins another round; what is being computed for the last one, maybe for minutes, is ended. */
+function anew() {
+  fused = null;
+  if (waiting.size) {
+    worker.terminate();
+    for (const {reject} of waiting.values()) reject(new Error('ended'));
+    waiting.clear();
+    start();
+  }
+  return ++round;
 }
 
 function say(text) { $('status').textContent = text; }
@@ -42,7 +57,7 @@ async function read(file) {
   const {width, height} = image;
   if (width * height > site.pixels) {
     throw new Error(`${file.name} has ${width} × ${height} pixels; this page takes at most `
-      + `${Math.floor(site.pixels / 1e6)} million. Use ddfm on the command line for more.`);
+      + `${Math.floor(site.pixels / 1e6)} million. Reduce it, or use ddfm on the command line.`);
   }
   const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
   context.drawImage(image, 0, 0);
@@ -59,8 +74,7 @@ function isDeep(bytes) {
 async function choose(side, file) {
   if (!file) return;
   chosen[side] = file;
-  round++; // a fusion of what was there before is of no use
-  fused = null;
+  anew();
   warn('');
   let source = null, problem;
   try {
@@ -72,7 +86,10 @@ async function choose(side, file) {
   if (!side) return; // another was chosen meanwhile
   sources[side] = source;
   show(side);
-  if (problem) return fail(problem);
+  if (problem) {
+    $(`file-${side}`).value = ''; // else its name stays there as if it had been taken
+    return fail(problem);
+  }
   await fuse();
 }
 
@@ -91,10 +108,9 @@ function draw(canvas, {width, height, rgb}) {
 }
 
 async function fuse() {
-  const mine = ++round, {a, b} = sources;
-  fused = null;
+  const mine = anew(), {a, b} = sources;
   $('result').hidden = true;
-  if (!a || !b) return say('Choose the other image.');
+  if (!a || !b) return say(`Choose the ${a ? 'visible' : 'infrared'} image.`);
   if (a.width !== b.width || a.height !== b.height) {
     return fail(`${a.name} has ${a.width} × ${a.height} pixels and ${b.name} `
       + `${b.width} × ${b.height}; this page needs registered images of the same size. `
@@ -135,6 +151,11 @@ async function fuse() {
   } catch (error) {
     if (mine === round) fail(`The images could not be fused: ${error.message}`);
   }
+}
+
+function repaint() {
+  const mine = round;
+  paint().catch(error => mine === round && fail(`The image cannot be shown: ${error.message}`));
 }
 
 async function paint() {
@@ -218,9 +239,9 @@ $('swap').onclick = async () => {
   await fuse();
 };
 $('method').onchange = fuse;
-for (const id of ['color', 'which']) $(id).onchange = paint;
-$('strength').onchange = paint;
+for (const id of ['color', 'which', 'strength']) $(id).onchange = repaint;
 $('divide').oninput = divide;
 $('save').onclick = save;
 
+say('Choose two images, or drop them here.');
 if ('serviceWorker' in navigator) navigator.serviceWorker.register('offline.js').catch(() => {});
