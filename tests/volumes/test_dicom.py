@@ -578,6 +578,25 @@ def test_a_bad_value_of_an_unused_field_is_ignored(tmp_path, keyword):
     np.testing.assert_allclose(read_volume(tmp_path / "out").values, expected, atol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("characters", "name"),
+    [
+        ("ISO_IR 192", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("ISO_IR 144", "Иванова^Анна"),
+        ("ISO_IR 100", "Müller^Jörg"),
+    ],
+)
+def test_a_kept_name_is_legible_in_any_script(tmp_path, characters, name):
+    more = {"SpecificCharacterSet": characters, "PatientName": name}
+    folder = dicom_series(tmp_path / "s", stored(), **more)
+    write_volume(tmp_path / "out", read_volume(folder), keep_identity=True)
+    file = next((tmp_path / "out").iterdir())
+    assert pydicom.dcmread(file).PatientName == name
+    assert name.encode() in file.read_bytes()  # in UTF-8, and the file says so
+    assert pydicom.dcmread(file).SpecificCharacterSet == "ISO_IR 192"
+
+
 def test_unreadable_fields_of_a_patient_are_left_out(tmp_path):
     folder = dicom_series(tmp_path / "s", stored(), PatientName="Doe^Jane")
     for path in folder.iterdir():
