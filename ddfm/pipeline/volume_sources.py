@@ -172,7 +172,7 @@ def made_ready(given: Sequence[Any], options: VolumeOptions) -> Ready:
         sources.append(_in_colors(levels, maps[k]))
         limits.append(limit)
     insides = [inside, *(inside_of(other, first) for other in others)]
-    known = continued([source.values for source in sources], insides)
+    known = continued([source.values for source in sources], insides, first.spacing)
     by_window = zip(volumes, windows, strict=True)
     return Ready(
         volumes,
