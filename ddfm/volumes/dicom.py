@@ -9,6 +9,7 @@ LPS; the volume returned is in RAS.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import InputError, StorageError
+from ddfm.errors import DdfmWarning, InputError, StorageError
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import existing_file
@@ -69,6 +70,12 @@ def _read(path: Path, series: int | None) -> Volume:
         key=lambda one: float(one.normal @ one.position),
     )
     _check_alike(slices, name)
+    if len(slices) == 1 and path.is_file():
+        warnings.warn(
+            f"{name} holds a single slice; to read the series that it belongs to, give its folder",
+            DdfmWarning,
+            stacklevel=4,
+        )
     step = _step(slices, name)
     first, head = slices[0], heads[0][1]
     affine = np.eye(4)

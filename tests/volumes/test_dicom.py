@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import ddfm
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.volumes.files import check_volume_output, read_volume, write_volume
 from ddfm.volumes.volume import Volume, slices
@@ -388,6 +388,12 @@ def test_what_a_slice_lacks_is_named(tmp_path, keyword, words):
 def test_one_slice_is_a_volume(tmp_path):
     folder = dicom_series(tmp_path / "s", stored(1), SliceThickness=4.0)
     np.testing.assert_allclose(read_volume(folder).spacing, [1, 1, 4])
+
+
+def test_a_file_that_is_one_of_a_series_is_read_alone_with_a_warning(tmp_path):
+    folder = dicom_series(tmp_path / "s", stored(3))
+    with pytest.warns(DdfmWarning, match="IM0001 holds a single slice; .* give its folder"):
+        assert read_volume(folder / "IM0001").shape[2] == 1
 
 
 def at(*places):
