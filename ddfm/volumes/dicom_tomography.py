@@ -22,18 +22,17 @@ def slice_groups(head: Any, frames: int) -> list[Any] | None:
     None if the file does not give the positions, or is no reconstructed volume.
     """
     kind = list(head.get("ImageType") or ())
-    detectors = head.get("DetectorInformationSequence") or ()
+    detectors = list(head.get("DetectorInformationSequence") or ())
     gap = head.get("SpacingBetweenSlices")
     if kind[2:3] != [RECONSTRUCTED] or len(detectors) != 1 or not gap:
         return None
-    first, turned = (
-        detectors[0].get(f"Image{what}Patient") for what in ("Position", "Orientation")
-    )
+    first = detectors[0].get("ImagePositionPatient")
+    turned = detectors[0].get("ImageOrientationPatient")
     places = _places(head, frames)
     if places is None or not first or not turned or (len(first), len(turned)) != (3, 6):
         return None
-    normal = np.cross(*np.array(turned, float).reshape(2, 3))
-    positions = np.array(first, float) + np.outer(places, float(gap) * normal)
+    rows, columns = np.array(turned[:3], float), np.array(turned[3:], float)
+    positions = np.array(first, float) + np.outer(places, float(gap) * np.cross(rows, columns))
     return [_groups(position, turned) for position in positions]
 
 
