@@ -168,11 +168,15 @@ def made_ready(given: Sequence[Any], options: VolumeOptions) -> Ready:
             stage(f"undoing the resolution of {volume.name}")
             levels = sharpened(levels, first, options.fwhm_b, sources[0].grey)
         else:
+            if k:
+                stage(f"resampling {volume.name}")
             levels = resampled(levels, first, outside=0.0)
         sources.append(_in_colors(levels, maps[k]))
         limits.append(limit)
     insides = [inside, *(inside_of(other, first) for other in others)]
-    known = continued([source.values for source in sources], insides)
+    if any(one is not None for one in insides):
+        stage("continuing volumes beyond their borders")
+    known = continued([source.values for source in sources], insides, first.spacing)
     by_window = zip(volumes, windows, strict=True)
     return Ready(
         volumes,
@@ -219,6 +223,7 @@ def found_motion(transform: Any, align: str, more: int) -> np.ndarray | None:
 
 def _placed(other: Volume, first: Volume, options: VolumeOptions) -> tuple[Volume, Any]:
     """A volume aligned to the first one, and how it was aligned."""
+    stage(f"comparing the positions of {other.name} and {first.name}")
     if options.motion is None:
         return aligned(other, first, options.align)
     return placed(other, first, options.motion)

@@ -173,7 +173,8 @@ def fuse_volumes(
             "rigid" or "affine" corrects those of all but the first by mutual information.
         transform: of the second volume, if it is known: a matrix (4, 4) from points of the first
             volume to those of the second, in millimetres (RAS), or a file that
-            `read_space_transform` takes. No alignment is searched then.
+            `read_space_transform` takes. It is used as it is; a warning tells if it is clearly
+            wrong.
         together: how many slices go through the network at once; more are faster on a GPU.
         keep: a folder where slices are kept as they are made, so that an interrupted run can be
             continued; None keeps none.

@@ -130,6 +130,9 @@ def _of_text(path: str | os.PathLike[str]) -> tuple[str, np.ndarray, np.ndarray]
         if colon and not line.startswith("#"):
             entries.setdefault(name.strip(), []).append(value.strip())
     kinds = entries.get("Transform", [])
+    # A list of transforms counts as one more, which has no parameters.
+    if len(kinds) > 1 and kinds[0].startswith("CompositeTransform"):
+        kinds = kinds[1:]
     if len(kinds) != 1:
         raise InputError(f"{path} holds {len(kinds)} transforms; combine them into one")
     try:

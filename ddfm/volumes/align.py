@@ -10,7 +10,15 @@ import numpy as np
 
 from ddfm.arguments import one_of
 from ddfm.errors import DdfmWarning, InputError
-from ddfm.registration.space import GRIDS, SPACE_MODELS, SURE_SCORE, align_space, apart, corners_of
+from ddfm.registration.space import (
+    GRIDS,
+    SPACE_MODELS,
+    SURE_SCORE,
+    SpaceAlignment,
+    align_space,
+    apart,
+    corners_of,
+)
 from ddfm.volumes.resample import check_overlap, overlap
 from ddfm.volumes.volume import Volume
 
@@ -34,17 +42,10 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     look = model == "none"
     if look:
         check_overlap(moving, fixed)
-    found = align_space(
-        fixed.grey,
-        fixed.affine,
-        moving.grey,
-        moving.affine,
-        "rigid" if look else model,
-        finest=GRIDS[1] if look else GRIDS[-1],
-    )
+    found = _looked(moving, fixed) if look else _found(moving, fixed, model, GRIDS[-1])
     applied = not look and found.sure
     about = _about(found.matrix, found.off, sure=found.sure, applied=applied)
-    most = max(LEAVE, 2 * float(fixed.spacing.max()))
+    most = _most(fixed)
     if look and found.sure and found.off > most:
         warnings.warn(
             f"{moving.name} seems to be {found.off:.0f} mm off {fixed.name} in the patient's "
@@ -76,6 +77,20 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     return moving, about
 
 
+def _looked(moving: Volume, fixed: Volume) -> SpaceAlignment:
+    """The motion that is left between two volumes, found fast on a coarse grid."""
+    return _found(moving, fixed, "rigid", GRIDS[1])
+
+
+def _found(moving: Volume, fixed: Volume, model: str, finest: float) -> SpaceAlignment:
+    return align_space(fixed.grey, fixed.affine, moving.grey, moving.affine, model, finest=finest)
+
+
+def _most(fixed: Volume) -> float:
+    """How far, in millimetres, a volume may be off without a warning."""
+    return max(LEAVE, 2 * float(fixed.spacing.max()))
+
+
 def _of_two_frames(*volumes: Volume) -> bool:
     """Whether DICOM states that positions in the volumes are counted from different origins."""
     headers = (volume.source for volume in volumes)
@@ -84,11 +99,22 @@ def _of_two_frames(*volumes: Volume) -> bool:
 
 
 def placed(moving: Volume, fixed: Volume, matrix: np.ndarray) -> tuple[Volume, dict[str, Any]]:
-    """The volume with its affine corrected by a known motion, as of `SpaceAlignment.matrix`."""
+    """The volume with its affine corrected by a known motion, as of `SpaceAlignment.matrix`.
+
+    A warning tells if that certainly misplaces it, as the motion from moving to fixed would.
+    """
     off = apart(corners_of(fixed.shape, fixed.affine), matrix, np.eye(4))
-    return replace(moving, affine=np.linalg.inv(matrix) @ moving.affine), _about(
-        matrix, off, sure=True, applied=True
-    )
+    moved = replace(moving, affine=np.linalg.inv(matrix) @ moving.affine)
+    check_overlap(moved, fixed)
+    left = _looked(moved, fixed)
+    if left.sure and left.off > _most(fixed):
+        warnings.warn(
+            f"{moving.name} seems to be {left.off:.0f} mm off {fixed.name} where its transform "
+            "(--transform) places it; is that of these files, and not the inverse?",
+            DdfmWarning,
+            stacklevel=3,
+        )
+    return moved, _about(matrix, off, sure=True, applied=True)
 
 
 def _about(matrix: np.ndarray, off: float, *, sure: bool, applied: bool) -> dict[str, Any]:

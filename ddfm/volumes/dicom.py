@@ -1,13 +1,15 @@
 """Reads a series of DICOM slices as one volume.
 
 Each file (or each frame of a file with several) gives the position of its first pixel and the
-directions of its rows and columns. Slices are sorted by their position along the normal of their
-plane, must lie on a line at equal distances, and are rescaled to the unit of their modality:
-Hounsfield units for CT, activity for PET. DICOM's space is LPS; the volume returned is in RAS.
+directions of its rows and columns; SPECT gives those of its first frame alone. Slices are sorted by
+their position along the normal of their plane, must lie on a line at equal distances, and are
+rescaled to the unit of their modality: Hounsfield units for CT, activity for PET. DICOM's space is
+LPS; the volume returned is in RAS.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import InputError, StorageError
+from ddfm.errors import DdfmWarning, InputError, StorageError
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import existing_file
 from ddfm.volumes.dicom_files import frames_of, number_of, pixels_of, read_head
+from ddfm.volumes.dicom_tomography import slice_groups
 from ddfm.volumes.reading import LPS, check_bytes, filled, library
 from ddfm.volumes.volume import Origin, Volume
 
@@ -67,6 +70,12 @@ def _read(path: Path, series: int | None) -> Volume:
         key=lambda one: float(one.normal @ one.position),
     )
     _check_alike(slices, name)
+    if len(slices) == 1 and path.is_file():
+        warnings.warn(
+            f"{name} holds a single slice; to read the series that it belongs to, give its folder",
+            DdfmWarning,
+            stacklevel=4,
+        )
     step = _step(slices, name)
     first, head = slices[0], heads[0][1]
     affine = np.eye(4)
@@ -181,8 +190,14 @@ def _slices(file: Path, head: Any) -> Iterator[_Slice]:
             )
         frames = frames_of(head)
         groups = head.get("PerFrameFunctionalGroupsSequence")
+        if groups is None and frames > 1:
+            check_bytes((frames,), 1, file, compressed=False)  # each takes a byte, if compressed
+            groups = slice_groups(head, frames)
         if frames != (1 if groups is None else len(groups)):
-            raise InputError(f"{file} has {frames} frames, but does not give the position of each")
+            raise InputError(
+                f"{file} has {frames} frames, but does not give the position of each; if it is one "
+                "volume, convert it to NIfTI first, as with dcm2niix"
+            )
         if groups is not None:
             check_bytes((frames, int(head.Rows), int(head.Columns)), 1, file, compressed=True)
             shared = (head.get("SharedFunctionalGroupsSequence") or [{}])[0]

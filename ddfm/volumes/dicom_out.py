@@ -148,6 +148,7 @@ def new_series(volume: Volume, keep_identity: bool) -> Any:
     if not keep_identity:
         source = Dataset()
     series = Dataset()
+    series.SpecificCharacterSet = "ISO_IR 192"  # UTF-8, which can store a name of any script
     for keyword in _REQUIRED:
         setattr(series, keyword, "")
     for keyword in _REQUIRED + _OPTIONAL:

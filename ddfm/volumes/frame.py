@@ -2,9 +2,9 @@
 
 Outside its frame, a volume is given the mean of the others, and so agrees with them. Close to the
 frame, the offset between itself and the others at the frame is added, which fades over a few
-voxels. Without it the frame would show as a seam, where the result steps from the levels of all
-volumes to those of the others alone. No detail is invented: the offset has none finer than the
-distance to the frame.
+voxels; across thick slices, over as many millimetres as within them. Without it the frame would
+show as a seam, where the result steps from the levels of all volumes to those of the others alone.
+No detail is invented: the offset has none finer than the distance to the frame.
 """
 
 from __future__ import annotations
@@ -16,29 +16,34 @@ from scipy import ndimage
 
 __all__ = ["continued"]
 
-WIDTHS = (1.0, 2.0, 4.0, 8.0)  # in voxels: sigmas of the Gaussian means that make up the offset
+# Sigmas of the Gaussian means that make up the offset, in sides of a voxel, the shortest of three.
+WIDTHS = (1.0, 2.0, 4.0, 8.0)
 FADING = 1e-3  # weight of a zero offset, so that the offset fades away from the frame
 
 
 def continued(
-    values: Sequence[np.ndarray], insides: Sequence[np.ndarray | None]
+    values: Sequence[np.ndarray],
+    insides: Sequence[np.ndarray | None],
+    spacing: Sequence[float] | np.ndarray = (1.0, 1.0, 1.0),
 ) -> list[np.ndarray]:
     """The volumes, each continued beyond its frame by the others.
 
     Args:
         values: the volumes' values from 0 to 1 on one grid, (I, J, K), or (I, J, K, 3) in colour.
         insides: for each volume, True where it is known, (I, J, K); None if everywhere.
+        spacing: millimetres between voxels along each index.
     """
     if all(inside is None for inside in insides):
         return list(values)
     greys = [_grey(one) for one in values]
+    side = np.min(spacing) / np.asarray(spacing, float)  # the shortest, in voxels of each index
     done = []
     for k, (own, inside) in enumerate(zip(values, insides, strict=True)):
         if inside is not None:
             others = [j for j in range(len(values)) if j != k]
             mean, count = _mean([greys[j] for j in others], [insides[j] for j in others])
             outside = ~inside & (count > 0)
-            around = np.clip(mean + _offset(greys[k] - mean, inside & (count > 0)), 0, 1)
+            around = np.clip(mean + _offset(greys[k] - mean, inside & (count > 0), side), 0, 1)
             if own.ndim == 4:
                 outside, around = outside[..., None], around[..., None]
             own = np.where(outside, around, own)
@@ -58,14 +63,14 @@ def _mean(
     return total / np.maximum(count, 1), count
 
 
-def _offset(difference: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _offset(difference: np.ndarray, known: np.ndarray, side: np.ndarray) -> np.ndarray:
     """A difference continued from where it is known, with more weight to what is near."""
     value, total = np.zeros_like(difference), np.full_like(difference, FADING)
     weight, weighed = known.astype(np.float32), difference * known
     for sigma in WIDTHS:
         share = sigma**-3
-        value += share * ndimage.gaussian_filter(weighed, sigma, mode="nearest")
-        total += share * ndimage.gaussian_filter(weight, sigma, mode="nearest")
+        value += share * ndimage.gaussian_filter(weighed, sigma * side, mode="nearest")
+        total += share * ndimage.gaussian_filter(weight, sigma * side, mode="nearest")
     return value / total
 
 

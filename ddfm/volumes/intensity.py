@@ -7,13 +7,14 @@ background. Activity (PET, SPECT) may then be coloured, see `ddfm.imaging.colorm
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ddfm.arguments import check_percentiles
-from ddfm.errors import InputError, short, unknown
+from ddfm.errors import DdfmWarning, InputError, short, unknown
 from ddfm.volumes.volume import Volume
 
 __all__ = [
@@ -48,6 +49,24 @@ def is_ct(volume: Volume) -> bool:
     if volume.modality:
         return volume.modality == "CT"
     return not volume.is_color and float(volume.values.min()) < -500
+
+
+def _warn_of_padding(volume: Volume) -> None:
+    """Warn if a volume is taken for a CT by a value that may only fill its field.
+
+    The air in a CT has many values, and so have its borders; other volumes are padded by one value,
+    and have none but that below zero.
+    """
+    if volume.modality or not is_ct(volume):
+        return
+    lowest = volume.values.min()
+    if np.min(volume.values, where=volume.values > lowest, initial=np.inf) >= 0:
+        warnings.warn(
+            f"{volume.name} is taken for a CT, because its lowest value is {lowest:g}; if that "
+            "only fills its field, as in an MRI, give a window (--window-a or -b, LEVEL/WIDTH)",
+            DdfmWarning,
+            stacklevel=3,
+        )
 
 
 def find_window(window: str | Window) -> Window:
@@ -85,6 +104,8 @@ def scaled(
     """
     if volume.is_color:
         return volume.values, (0.0, 1.0)
+    if window is None:
+        _warn_of_padding(volume)
     window = _window_of(volume, window)
     if window is not None:
         level, width = find_window(window)

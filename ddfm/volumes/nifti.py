@@ -28,6 +28,7 @@ HEADER = 348  # bytes of the shorter of the two headers
 COMMENT = 6  # code of a header extension that holds a comment
 LENGTH, MILLIMETRE = 7, 2  # bits of `xyzt_units` that hold the unit of length, and the usual unit
 OTHER_UNITS = {1: 1000.0, 3: 0.001}  # the others, metre and micrometre, in millimetres
+_GZIP = b"\x1f\x8b"  # the first bytes of a compressed file
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
@@ -60,10 +61,32 @@ def count(path: Path) -> int:
 def _image(path: Path) -> Any:
     """The image in a file of this very name; nibabel would look for .Nii under .nii."""
     nibabel = library("nibabel")
+    _check_packing(path)
     for kind in nibabel.imageclasses.all_image_classes:
         if len(kind.files_types) == 1 and kind.path_maybe_image(path)[0]:
             return kind.from_file_map(kind.make_file_map({"image": str(path)}))
     return nibabel.load(path)  # a pair of files, or the error
+
+
+def _check_packing(path: Path) -> None:
+    """Raise if a file is compressed and its name does not say so, or the reverse.
+
+    Browsers may unpack a file that they download, and keep its name.
+    """
+    with open(path, "rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+    says = path.suffix.lower() in (".gz", ".mgz")
+    if packed and not says and path.suffix.lower() in (".nii", ".mgh"):
+        raise InputError(
+            f"{path} is compressed with gzip, which its name does not say; rename it to "
+            f"{path.with_suffix('.mgz' if path.suffix.lower() == '.mgh' else '.nii.gz').name}"
+        )
+    if says and not packed and path.stat().st_size >= HEADER:
+        plain = path.with_suffix(".mgh" if path.suffix.lower() == ".mgz" else "").name
+        raise InputError(
+            f"{path} is not compressed, although its name says so; if it is not damaged, rename it "
+            f"to {plain}"
+        )
 
 
 def from_image(

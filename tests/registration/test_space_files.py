@@ -56,6 +56,20 @@ def test_itk_reads_the_same_motion_in_its_own_axes(tmp_path):
     assert np.allclose(entry["fixed_to_moving_ras"], MOTION)
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, None), (2, "holds 2 transforms")])
+def test_a_list_of_one_transform_is_read(tmp_path, count, words):
+    """As ITK writes a composite transform: the list itself has no parameters."""
+    write_space_transform(tmp_path / "one.tfm", MOTION)
+    first, *lines = (tmp_path / "one.tfm").read_text().splitlines()
+    composite = ["#Transform 0", "Transform: CompositeTransform_double_3_3", *count * lines]
+    (tmp_path / "list.tfm").write_text("\n".join([first, *composite]))
+    if words is None:
+        assert np.allclose(read_space_transform(tmp_path / "list.tfm"), MOTION)
+    else:
+        with pytest.raises(DdfmError, match=words):
+            read_space_transform(tmp_path / "list.tfm")
+
+
 @pytest.mark.parametrize("suffix", [".tfm", ".txt", ".mat"])
 def test_an_affine_about_a_centre_is_read(tmp_path, suffix):
     """A doubling about (1, 2, 3), and then 10 to the left."""

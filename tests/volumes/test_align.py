@@ -101,6 +101,17 @@ def test_a_given_motion_is_used(pair):
     assert np.allclose(right.affine, AFFINE) and about["applied"] and about["off"] == 20
 
 
+def test_a_motion_of_the_wrong_direction_causes_a_warning(pair, recwarn):
+    first, second = pair
+    motion = np.eye(4)
+    motion[:3, 3] = (12.0, -16.0, 0.0)
+    placed(second, first, motion)
+    assert not recwarn.list
+    with pytest.warns(DdfmWarning, match=r"B seems to be (39|40|41) mm off A .* not the inverse"):
+        wrong, about = placed(second, first, np.linalg.inv(motion))
+    assert about["applied"] and np.allclose(wrong.affine[:3, 3], (24, -32, 0))  # used as it is
+
+
 def test_volumes_that_do_not_overlap_are_refused_with_advice_that_works(pair):
     first, second = pair
     header = second.affine.copy()

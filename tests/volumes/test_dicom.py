@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import ddfm
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.volumes.files import check_volume_output, read_volume, write_volume
 from ddfm.volumes.volume import Volume, slices
@@ -262,6 +262,56 @@ def test_a_file_of_several_frames_is_read(tmp_path):
         read_volume(path)
 
 
+def spect(path, data, gap, **more):
+    """A reconstructed SPECT, whose frames follow the first along its normal."""
+    dicom_slice(path, data[0], (0, 0, 0))
+    dataset = pydicom.dcmread(path)
+    del dataset.ImagePositionPatient, dataset.ImageOrientationPatient
+    detector = pydicom.Dataset()
+    detector.ImagePositionPatient, detector.ImageOrientationPatient = [7, -8, 9], TURNED
+    dataset.DetectorInformationSequence = [detector]
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.20"
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.Modality, dataset.ImageType = "NM", ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
+    dataset.NumberOfFrames, dataset.SpacingBetweenSlices = len(data), gap
+    dataset.PixelSpacing, dataset.PixelData = [0.5, 0.75], data.tobytes()
+    for keyword, value in more.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("gap", [2.5, -2.5])
+@pytest.mark.parametrize("vector", [None, [2, 1, 3, 4]])
+def test_spect_gives_the_position_of_its_first_slice(tmp_path, gap, vector):
+    """PS3.3 C.8.4.15: the sign of the spacing is the direction of stacking along the normal."""
+    data = stored(4)
+    more = {} if vector is None else {"SliceVector": vector}
+    volume = read_volume(spect(tmp_path / "nm.dcm", data, gap, **more))
+    assert volume.modality == "NM"
+    for frame, number in enumerate(vector or [1, 2, 3, 4]):
+        P = np.array([7, -8, 9]) + gap * (number - 1) * NORMAL
+        P = P + np.array(TURNED[:3]) * 0.75 * 3 + np.array(TURNED[3:]) * 0.5 * 5
+        i, j, k = np.rint((np.linalg.inv(volume.affine) @ [*P * [-1, -1, 1], 1])[:3]).astype(int)
+        np.testing.assert_allclose((volume.affine @ [i, j, k, 1])[:3], P * [-1, -1, 1], atol=1e-5)
+        assert volume.values[i, j, k] == data[frame, 5, 3]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"ImageType": ["ORIGINAL", "PRIMARY", "TOMO"]},  # projections
+        {"SpacingBetweenSlices": None},
+        {"DetectorInformationSequence": [pydicom.Dataset()]},
+        {"SliceVector": [1, 1, 2, 2]},  # of two gates
+    ],
+)
+def test_frames_of_nuclear_medicine_that_are_no_volume_are_refused(tmp_path, more):
+    path = spect(tmp_path / "nm.dcm", stored(4), 2.5, **more)
+    with pytest.raises(DdfmError, match=r"position of each; .* dcm2niix"):
+        read_volume(path)
+
+
 def test_a_series_of_files_of_a_single_frame_is_read(tmp_path):
     """As enhanced MR and CT may be stored; what is shared by all frames is in groups, too."""
     data = stored(3)
@@ -338,6 +388,12 @@ def test_what_a_slice_lacks_is_named(tmp_path, keyword, words):
 def test_one_slice_is_a_volume(tmp_path):
     folder = dicom_series(tmp_path / "s", stored(1), SliceThickness=4.0)
     np.testing.assert_allclose(read_volume(folder).spacing, [1, 1, 4])
+
+
+def test_a_file_that_is_one_of_a_series_is_read_alone_with_a_warning(tmp_path):
+    folder = dicom_series(tmp_path / "s", stored(3))
+    with pytest.warns(DdfmWarning, match="IM0001 holds a single slice; .* give its folder"):
+        assert read_volume(folder / "IM0001").shape[2] == 1
 
 
 def at(*places):
@@ -576,6 +632,25 @@ def test_a_bad_value_of_an_unused_field_is_ignored(tmp_path, keyword):
     np.testing.assert_array_equal(volume.values, expected)
     write_volume(tmp_path / "out", volume, keep_identity=True)
     np.testing.assert_allclose(read_volume(tmp_path / "out").values, expected, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("characters", "name"),
+    [
+        ("ISO_IR 192", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("ISO_IR 144", "Иванова^Анна"),
+        ("ISO_IR 100", "Müller^Jörg"),
+    ],
+)
+def test_a_kept_name_is_legible_in_any_script(tmp_path, characters, name):
+    more = {"SpecificCharacterSet": characters, "PatientName": name}
+    folder = dicom_series(tmp_path / "s", stored(), **more)
+    write_volume(tmp_path / "out", read_volume(folder), keep_identity=True)
+    file = next((tmp_path / "out").iterdir())
+    assert pydicom.dcmread(file).PatientName == name
+    assert name.encode() in file.read_bytes()  # in UTF-8, and the file says so
+    assert pydicom.dcmread(file).SpecificCharacterSet == "ISO_IR 192"
 
 
 def test_unreadable_fields_of_a_patient_are_left_out(tmp_path):

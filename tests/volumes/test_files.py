@@ -306,6 +306,19 @@ def test_a_flipped_bit_in_packed_values_is_noticed(tmp_path, suffix):
     assert found > 50
 
 
+@pytest.mark.parametrize(("packed", "plain"), [("v.nii.gz", "v.nii"), ("v.mgz", "v.mgh")])
+def test_a_name_that_does_not_fit_the_compression_is_told(tmp_path, packed, plain):
+    image = nibabel.Nifti1Image if plain == "v.nii" else nibabel.MGHImage
+    nibabel.save(image(np.ones((6, 7, 8), np.float32), np.eye(4)), tmp_path / plain)
+    data = (tmp_path / plain).read_bytes()
+    (tmp_path / packed).write_bytes(data)
+    with pytest.raises(DdfmError, match=f"is not compressed, .* rename it to {plain}$"):
+        read_volume(tmp_path / packed)
+    (tmp_path / plain).write_bytes(gzip.compress(data))
+    with pytest.raises(DdfmError, match=f"is compressed with gzip, .* rename it to {packed}$"):
+        read_volume(tmp_path / plain)
+
+
 def test_gzip_of_several_members_is_read_to_its_end(tmp_path):
     pytest.importorskip("nibabel")
     write_volume(tmp_path / "a.nii", Volume(values(), AFFINE))

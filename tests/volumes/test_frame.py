@@ -77,3 +77,16 @@ def test_tissue_beyond_a_slab_is_kept_without_a_seam(likelihood):
     assert np.abs(fused - t1.values)[..., :12].mean() > 0.02  # where PD has a say
     steps = np.abs(np.diff(fused - t1.values, axis=2)).mean(axis=(0, 1))
     assert steps[11] < 3 * steps[:11].max() + 0.01
+
+
+def test_nothing_is_seen_in_thick_slices_far_from_the_slab():
+    """Three slices of 6 mm beyond a bright slab, where T1 is black, as above the head."""
+    grid = np.diag([1.0, 1.0, 6.0, 1.0])
+    t1 = Volume(np.where(np.arange(16) < 7, head((24, 24, 16)), np.float32(0)), grid, "t1")
+    pd = Volume(np.full((24, 24, 8), 0.9, np.float32), grid, "pd")
+    fuser = ddfm.Fuser("gaussian", steps=2, task="medical", device="cpu")
+    fusion = fuse_volumes(
+        t1, pd, fuser, window_a=(0.5, 1.0), window_b=(0.5, 1.0), axis=2, progress=False
+    )
+    assert fusion.values[..., 7].mean() / 65535 > 0.2  # the last slice of the slab
+    assert fusion.values[..., 10:].max() / 65535 < 0.05

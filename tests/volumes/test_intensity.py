@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.volumes.intensity import find_window, scaled
 from ddfm.volumes.volume import Volume
 
@@ -32,6 +35,21 @@ def test_ct_without_a_modality_is_known_by_its_air():
     assert scaled(Volume(values, np.eye(4)))[1] == (-160, 240)
     assert scaled(Volume(values + 1000, np.eye(4)))[1] != (-160, 240)
     assert scaled(Volume(values, np.eye(4), modality="MR"))[1] != (-160, 240)
+
+
+def test_padding_that_makes_a_volume_look_like_a_ct_is_named():
+    mri = np.arange(27, dtype=np.float32).reshape(3, 3, 3) * 20
+    mri[0] = -1024
+    padded = Volume(mri, np.eye(4), "mri.nii")
+    with pytest.warns(DdfmWarning, match="mri.nii is taken for a CT, .* is -1024; .*--window-a"):
+        assert scaled(padded)[1] == (-160, 240)
+    ct = mri.copy()
+    ct[1, 1] = [-900, -80, -15]  # between air and skin, fat
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaled(Volume(ct, np.eye(4)))
+        scaled(replace(padded, modality="CT"))
+        assert scaled(padded, "250/500")[1] == (0, 500)
 
 
 def test_percentiles_are_of_the_foreground():

@@ -1,0 +1,56 @@
+"""The positions of the slices in a DICOM file of nuclear medicine, as SPECT is stored.
+
+One file holds all slices, but gives the position of the first alone, with its detector (PS3.3
+C.8.4.11). The others follow along the normal of the first, Spacing Between Slices apart, whose sign
+gives the direction (PS3.3 C.8.4.15).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["slice_groups"]
+
+RECONSTRUCTED = "RECON TOMO"  # third value of the image's type, if it is a volume
+
+
+def slice_groups(head: Any, frames: int) -> list[Any] | None:
+    """For each frame, a data set like its functional groups in newer files, with its position.
+
+    None if the file does not give the positions, or is no reconstructed volume.
+    """
+    kind = list(head.get("ImageType") or ())
+    detectors = list(head.get("DetectorInformationSequence") or ())
+    gap = head.get("SpacingBetweenSlices")
+    if kind[2:3] != [RECONSTRUCTED] or len(detectors) != 1 or not gap:
+        return None
+    first = detectors[0].get("ImagePositionPatient")
+    turned = detectors[0].get("ImageOrientationPatient")
+    places = _places(head, frames)
+    if places is None or not first or not turned or (len(first), len(turned)) != (3, 6):
+        return None
+    rows, columns = np.array(turned[:3], float), np.array(turned[3:], float)
+    positions = np.array(first, float) + np.outer(places, float(gap) * np.cross(rows, columns))
+    return [_groups(position, turned) for position in positions]
+
+
+def _places(head: Any, frames: int) -> np.ndarray | None:
+    """How many slices each frame is from the first; None unless each slice has one frame."""
+    vector = head.get("SliceVector")
+    if vector is None:
+        return np.arange(frames)
+    numbers = np.atleast_1d(np.array(vector, int))
+    return numbers - 1 if sorted(numbers) == list(range(1, frames + 1)) else None
+
+
+def _groups(position: np.ndarray, turned: Any) -> Any:
+    from pydicom.dataset import Dataset
+
+    place, plane, groups = Dataset(), Dataset(), Dataset()
+    # Decimal strings have at most 16 characters, and pydicom warns of longer ones.
+    place.ImagePositionPatient = [round(float(x), 6) for x in position]
+    plane.ImageOrientationPatient = list(turned)
+    groups.PlanePositionSequence, groups.PlaneOrientationSequence = [place], [plane]
+    return groups
