@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ddfm.cli.options import quiet_option, verify_option
 from ddfm.cli.writing import say
+
+if TYPE_CHECKING:
+    from ddfm.pipeline.film_parts import Joined
+    from ddfm.pipeline.shards import Merged
 
 __all__ = ["merge"]
 
@@ -40,10 +45,14 @@ def merge(out: Path, verify: bool, quiet: bool) -> int | None:
     from ddfm.pipeline.film_parts import is_film, merge_film
     from ddfm.pipeline.shards import merge_shards
 
-    video = is_film(out) and not out.is_dir()
-    merged = merge_film(out) if video else merge_shards(out, verify=verify)
+    merged: Joined | Merged
+    if is_film(out) and not out.is_dir():
+        merged, film = merge_film(out), True
+    else:
+        merged = merge_shards(out, verify=verify)
+        film = merged.film
     if not quiet or not merged.ok:
         say(merged, err=True)
-        if not video:
+        if not film:  # its parts are known, and a run without --shard would fuse it anew
             say(UNSEEN, err=True)
     return None if merged.ok else 1

@@ -251,18 +251,28 @@ def _files(folder: Path) -> list[Path]:
     with disk_explained(f"read the folder {folder}"):
         if not folder.is_dir():
             raise StorageError(f"there is no folder {folder}")
-        names = (path for path in folder.iterdir() if not path.name.startswith("."))
-        return sorted(path for path in names if path.is_file() or not path.exists())
+        (folder / "..").stat()  # raises if its files can be listed, but not read
+        shown = [entry for entry in _entries(folder) if not entry.name.startswith(".")]
+        names = (e.name for e in shown if e.is_file() or not (folder / e.name).exists())
+        return [folder / name for name in sorted(names)]
 
 
 def _folders_of_images(folder: Path) -> list[Path]:
     """The folders directly in a folder that hold images themselves and no manifest of ddfm."""
     found = []
-    for path in sorted(folder.iterdir()):
+    for entry in sorted(_entries(folder), key=lambda entry: entry.name):
         with suppress(OSError):  # of a folder that may not be read
-            if path.is_dir() and not path.name.startswith(".") and not has_manifest(path):
-                found += [path] if any(map(is_image, _files(path))) else []
+            if entry.is_dir() and not entry.name.startswith("."):
+                path = folder / entry.name
+                holds = not has_manifest(path) and any(map(is_image, _files(path)))
+                found += [path] if holds else []
     return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder; each knows its kind without another request to the disk."""
+    with os.scandir(folder) as entries:
+        return list(entries)
 
 
 def _match(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ddfm.arguments import says_no
 from ddfm.errors import Cancelled, DdfmError, HostError, StorageError, why_failed
 from ddfm.pipeline.summary import Outcome, Summary
+from ddfm.progress import stage
 from ddfm.storage.checksum import KnownFile, Source
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Manifest, as_json, has_manifest, keep_others
@@ -161,11 +162,13 @@ def run(
     """
     begin = time.monotonic()
     outcomes: list[Outcome] = []
-    unwritten = 0
+    unwritten = done_so_far = 0
     with closing((engine or Overlapping()).run(items, work, sink)) as done:
         for item, wait in done:
             outcomes.append(_outcome(sink.path(item), wait, stop))
             bar.update(item.size)
+            done_so_far += item.size
+            _report(outcomes[-1], done_so_far, bar.total)
             if callback is not None and says_no(callback(outcomes[-1])):
                 raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
             unwritten = 0 if outcomes[-1].status == "fused" else unwritten + outcomes[-1].unwritten
@@ -294,6 +297,12 @@ def _keep_files(folder: Path, items: Sequence[Item], listed: Container[str] = ()
     sources = (source for item in items for source in item.sources)
     files = [source.path for source in sources if isinstance(source, KnownFile)]
     keep_sources((folder / item.output for item in items), files)
+
+
+def _report(outcome: Outcome, done: int, of: int | None) -> None:
+    """Names what was fused or failed, for the log of a long run."""
+    if outcome.status != "skipped":
+        stage(f"{outcome} ({done} of {of})" if of else str(outcome))
 
 
 def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -81,6 +81,7 @@ class Merged:
         silent: shards without a manifest, although others of the same split have one; as long as
             there are any, nothing is merged.
         cut: a line for each part of a film that is incomplete.
+        film: whether the files are frames of a film that was fused in parts.
     """
 
     results: int
@@ -88,6 +89,7 @@ class Merged:
     failed: dict[str, str]
     silent: list[Shard]
     cut: list[str]
+    film: bool = False
 
     @property
     def ok(self) -> bool:
@@ -122,22 +124,35 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
         raise InputError(
             f"{out} has no {NAME}, nor that of a shard: it is not a folder of results of ddfm"
         )
-    silent = _silent(out, names)
     with Manifest(out) as manifest:
+        silent = _silent(out, _begun(manifest, names))
         failures = failures_in(out, manifest.entries)
         if not silent:
             manifest.merge()
             join_failures(out, failures)
         failed = {entry["output"]: entry["error"] for entry in failures}
         results, missing = 0, []
-        ranges: Counter[tuple[int, int]] = Counter()  # frames found in each range of a film
+        ranges: Counter[tuple[int, int] | None] = Counter()  # frames found in each range of a film
         for entry in manifest.entries.newest():
             if manifest.is_there(entry, verify=verify):
                 results += 1
             elif entry["output"] not in failed:
                 missing.append(entry["output"])
-            ranges.update(filter(None, [_frames_of(entry)]))
-        return Merged(results, sorted(missing), failed, silent, _cut(ranges))
+            ranges[_frames_of(entry)] += 1
+        return Merged(results, sorted(missing), failed, silent, *_of_film(ranges))
+
+
+def _begun(manifest: Manifest, names: list[str]) -> list[str]:
+    """The manifests that show that their shard has begun.
+
+    Of a film, these are those with lines: every part has frames, and one that was killed while it
+    fused the frames before its own has a manifest without lines. Of folders, a shard may have no
+    pair to fuse.
+    """
+    first = next(manifest.entries.newest(), None)
+    if first is None or _frames_of(first) is None:
+        return names
+    return [name for name in names if (manifest.folder / name).stat().st_size]
 
 
 def _silent(out: Path, names: list[str]) -> list[Shard]:
@@ -159,6 +174,27 @@ def _silent(out: Path, names: list[str]) -> list[Shard]:
         for shard in (Shard(k, count) for k in range(1, count + 1))
         if shard not in shards
     ]
+
+
+def _of_film(found: Mapping[tuple[int, int] | None, int]) -> tuple[list[str], bool]:
+    """What is missing in the parts of a film, and whether there are any.
+
+    Args:
+        found: how many frames there are of each range, and under None how many of no range, which a
+            run without shards made.
+    """
+    ranges = {frames: count for frames, count in found.items() if frames is not None}
+    return _cut(ranges) + ([] if None in found else _gaps(ranges)), bool(ranges)
+
+
+def _gaps(ranges: Collection[tuple[int, int]]) -> list[str]:
+    """A line for the frames before and between these ranges, which no part has made."""
+    lines, end = [], 0
+    for first, last in sorted(ranges):
+        if first > end + 1:
+            lines.append(f"frames {end + 1} to {first - 1}: none exist")
+        end = max(end, last)
+    return lines
 
 
 def _cut(ranges: Mapping[tuple[int, int], int]) -> list[str]:

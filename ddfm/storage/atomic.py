@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 from ddfm.errors import disk_explained
 from ddfm.storage.ours import being_written, check_folder, check_ours, check_replaced
@@ -44,6 +45,8 @@ __all__ = [
 
 NEEDS_CLOSING = fcntl is None  # Windows neither moves nor removes open files
 PREFIX = ".partial-"
+# It can be read only by setting it. Two threads at once would leave it at 0 for the whole process.
+_READING_MASK = Lock()
 ABANDONED = 24 * 3600  # seconds without a change after which a temporary file is abandoned
 
 
@@ -197,8 +200,9 @@ def _host() -> str:
 
 def _give_mode(temporary: Path, mode: int) -> None:
     """Gives a temporary file, which is private, the permissions of any new file."""
-    mask = os.umask(0)
-    os.umask(mask)
+    with _READING_MASK:
+        mask = os.umask(0)
+        os.umask(mask)
     os.chmod(temporary, mode & ~mask)
 
 

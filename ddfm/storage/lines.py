@@ -46,7 +46,10 @@ class Lines(Mapping[str, Entry]):
         self._lock = Lock()  # results are looked up while others are written
 
     def learn(self, path: Path) -> None:
-        """Indexes all lines of a file; the newest of a name is valid. Cut-off lines are ignored."""
+        """Indexes all lines of a file; the newest of a name is valid. Cut-off lines are ignored.
+
+        In a file the last one is newest; of several files, the one whose result was written last.
+        """
         place = self._number(path) * _FILE
         with self._opened(path) as raw, io.BufferedReader(raw, 1 << 20) as file:  # type: ignore[type-var]
             file.seek(0)
@@ -101,7 +104,8 @@ class Lines(Mapping[str, Entry]):
         known = self._places.get(output)
         if known is None:
             self._places[output] = (place,)
-        elif time >= time_in(self.get(output, {})):
+        # In one file the later line is newer, even if the clock was set back in between.
+        elif place // _FILE == known[0] // _FILE or time >= time_in(self.get(output, {})):
             self._places[output] = (place, *known)
         else:
             self._places[output] = (known[0], place, *known[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,46 @@ def test_only_images_are_paired_and_hidden_files_are_ignored(tmp_path):
     (a / "more.png").mkdir()
     pairing = find_pairs(a, b)
     assert names(pairing) == [("x", "x.png", "x.png")] and not pairing.unpaired
+
+
+def test_many_files_are_listed_without_looking_at_each(tmp_path, monkeypatch):
+    """On a network file system each look takes a fraction of a millisecond."""
+    looks: list[object] = []
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda *of, **how: looks.append(of) or real(*of, **how))
+    counts = []
+    for number in (2, 50):
+        root = tmp_path / str(number)
+        root.mkdir()
+        files = " ".join(f"{k}.png" for k in range(number))
+        pair = folders(root, files, files)
+        looks.clear()
+        assert len(find_pairs(*pair).pairs) == number
+        counts.append(len(looks))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_links_are_listed_by_what_they_lead_to(tmp_path):
+    a, b = folders(tmp_path, "x.png", "x.png link.png nothing.png folder.png")
+    (a / "link.png").symlink_to("x.png")
+    (a / "nothing.png").symlink_to("gone.png")  # it fails when it is read
+    (a / "folder.png").symlink_to(b)
+    os.mkfifo(a / "pipe.png")
+    pairing = find_pairs(a, b)
+    assert [pair.name for pair in pairing.pairs] == ["link", "nothing", "x"]
+    assert [path.name for path in pairing.unpaired] == ["folder.png"]  # the file in b
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs an ordinary user")
+def test_a_folder_whose_files_cannot_be_read_is_refused_at_once(tmp_path):
+    a, b = folders(tmp_path, "x.png", "x.png")
+    a.chmod(0o444)
+    try:
+        with pytest.raises(DdfmError, match=r"cannot read the folder .*Permission denied"):
+            find_pairs(a, b)
+    finally:
+        a.chmod(0o755)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ddfm.pipeline.films import fuse_sequence
 from ddfm.pipeline.records import read_record
 from ddfm.pipeline.shards import merge_shards
 from ddfm.pipeline.volumes import fuse_volumes
-from ddfm.storage.manifest import NAME, Shard
+from ddfm.storage.manifest import NAME, Manifest, Shard
 from ddfm.video.files import VideoReader
 from ddfm.video.join import join_videos
 from ddfm.video.timing import timing_of
@@ -123,6 +123,45 @@ def test_merging_names_missing_frames(tmp_path, fuser, folders, monkeypatch):
     assert len(undisturbed) == 12 and merge_shards(out).ok
     for path in undisturbed:
         assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_part_that_was_killed_before_its_own_frames_has_not_begun(
+    tmp_path, fuser, folders, monkeypatch
+):
+    monkeypatch.setattr("ddfm.pipeline.film_work.RUN_IN", 1)
+    out = tmp_path / "out"
+    for k in (1, 3):
+        fuse_sequence(*folders, out, fuser, shard=Shard(k, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(ddfm.Fuser, "__call__", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fuse_sequence(*folders, out, fuser, shard=Shard(2, 3))
+    merged = merge_shards(out)
+    assert not merged.ok and merged.silent == [Shard(2, 3)]
+    assert "frames 9 to 16: none exist" in str(merged)
+    assert (out / Shard(1, 3).manifest).exists()  # nothing was merged
+    result = ddfm_run("merge", out)
+    assert result.exit_code == 1 and "without --shard" not in result.stderr  # that fuses it anew
+    fuse_sequence(*folders, out, fuser, shard=Shard(2, 3))
+    assert merge_shards(out).ok and not (out / Shard(1, 3).manifest).exists()
+    # Nothing is left to do, so the part's new manifest stays without lines.
+    fuse_sequence(*folders, out, fuser, shard=Shard(2, 3))
+    assert merge_shards(out).ok
+
+
+def test_a_gap_in_a_merged_film_is_named(tmp_path):
+    with Manifest(tmp_path) as manifest:
+        for k, frames in ((1, [1, 2]), (2, [1, 2]), (5, [5, 6]), (6, [5, 6])):
+            with manifest.adding(f"{k}.png", {"settings": {"frames": frames}}) as temporary:
+                temporary.write_bytes(b"%d" % k)
+    assert merge_shards(tmp_path).cut == ["frames 3 to 4: none exist"]
+    with Manifest(tmp_path) as manifest, manifest.adding("3.png", {"settings": {}}) as temporary:
+        temporary.write_bytes(b"3")  # by a run of the whole film, which may have made all others
+    assert not merge_shards(tmp_path).cut
+
+
+def stopped(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture

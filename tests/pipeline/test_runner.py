@@ -89,6 +89,19 @@ def test_an_error_is_reported_and_the_others_go_on(tmp_path, engine):
     assert "2 fused, 3 failed" in str(summary)
 
 
+def test_the_log_names_each_result_when_it_is_made(tmp_path, caplog):
+    written(Words(), "two", tmp_path)
+    caplog.set_level("INFO", "ddfm")
+    work, bar = Words({"three": FileNotFoundError}), progress_bar(False, total=3)
+    with Manifest(tmp_path) as manifest, bar:
+        sink = FolderSink(manifest, [{"words": 1}], save_text)
+        run(items("one two three"), work, sink, stop=False, bar=bar)
+    assert caplog.messages == [
+        f"{tmp_path / 'one.txt'}: fused (1 of 3)",  # "two" existed
+        f"{tmp_path / 'three.txt'}: failed: cannot read three (3 of 3)",
+    ]
+
+
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 @pytest.mark.parametrize(
     "error", [DdfmError, FileNotFoundError, KeyboardInterrupt, ZeroDivisionError]

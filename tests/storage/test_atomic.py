@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -82,3 +84,26 @@ def test_temporary_files_are_written_in_place(tmp_path):
             inner.write_bytes(b"x")
         assert outer.read_bytes() == b"x"
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x.png": b"x"}
+
+
+def test_threads_that_write_at_once_leave_the_mask_of_permissions(tmp_path, monkeypatch):
+    real = os.umask
+    before = real(0o027)
+
+    def slow(mask: int) -> int:
+        found = real(mask)
+        time.sleep(0.01)  # so that other threads have their turn
+        return found
+
+    def write(path: Path) -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"data")
+
+    monkeypatch.setattr(os, "umask", slow)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(write, [tmp_path / f"{k}.png" for k in range(4)]))
+    finally:
+        after = real(before)
+    assert after == 0o027
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}

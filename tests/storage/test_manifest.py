@@ -381,6 +381,17 @@ def test_the_newest_line_of_a_file_in_any_manifest_is_used(tmp_path):
         assert whole.get("x.png")["settings"] == 3
 
 
+def test_the_last_line_of_a_manifest_is_used_though_the_clock_was_set_back(tmp_path):
+    with Manifest(tmp_path) as manifest, manifest.adding("x.png", {"settings": 1}) as temporary:
+        temporary.write_bytes(b"first")
+        os.utime(temporary, (4e9, 4e9))  # by a clock that is far ahead
+    with Manifest(tmp_path) as manifest:
+        add(manifest, "x.png", b"second", settings=2)
+    with Manifest(tmp_path) as manifest:
+        assert manifest.get("x.png")["settings"] == 2
+        assert [entry["settings"] for entry in manifest.entries.every("x.png")] == [2, 1]
+
+
 def test_shards_are_merged(tmp_path):
     for k in (1, 2, 3):
         with Manifest(tmp_path, Shard(k, 3)) as shard:
