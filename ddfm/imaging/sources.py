@@ -40,7 +40,9 @@ __all__ = [
 FIELDS = 8  # blocks along each side in which the mean levels of pictures are compared
 COARSER = 1.25  # least ratio of sides at which a picture is from a coarser sensor, not cropped
 STRETCHED = 1.05  # change of aspect ratio that is warned of: borders move by 1/40 of the picture
-EQUAL = 0.02  # of the range: focus changes the means of blocks by less, exposure by more
+EQUAL = 0.02  # of the range: pictures whose blocks' means differ by less are equally bright
+FOCUS = 0.06  # of the range: most that a change of focus, and of its field, alters these means by
+ONE_WAY = 2 / 3  # least part of that change that is one of the whole picture, if exposure made it
 
 
 def read_sources(
@@ -170,6 +172,8 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
     """Whether pictures have the same levels apart from detail: a matter of focus, not exposure.
 
     The levels are those of the files: once each is stretched, a dark exposure is as bright as any.
+    Blur and a change of the field of view make some blocks darker and others brighter, the more so
+    the more pictures there are; exposure makes all of them darker, or all brighter.
     """
     import torch
     import torch.nn.functional as F
@@ -179,7 +183,12 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
     scaled = zip(means, limits, strict=True)
     coarse = torch.cat([low + mean * (high - low) for mean, (low, high) in scaled])
     width = max(high for _, high in limits) - min(low for low, _ in limits)
-    return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL * width
+    change = float((coarse.amax(0) - coarse.amin(0)).mean())
+    whole = coarse.flatten(1).mean(1)
+    one_way = float(whole.amax() - whole.amin())
+    scene = float(coarse.mean(0).std())  # of two scenes, little is left in their mean
+    refocused = change < min(FOCUS * width, scene) and one_way < ONE_WAY * change
+    return change < EQUAL * width or refocused
 
 
 def _limits(picture: Picture) -> tuple[float, float]:
