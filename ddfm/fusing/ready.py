@@ -52,7 +52,7 @@ def made_ready(
     if config.finds_common:
         raise InputError("align=once (--align once) is for folders and films, not for one pair")
     moves = config.moves
-    came = read_sources(sources, config.resize, alike=False)
+    came = read_sources(sources, config.resize, alike=False, one_camera=config.one_camera)
     reference = config.reference(len(came))
     if moves:
         sizes = [_as_fine(p.size, came[reference].size) for p in came]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError, short
-from ddfm.imaging.levels import with_levels
+from ddfm.imaging.levels import with_levels, with_levels_together
 from ddfm.imaging.picture import Picture, Size, grey_step
 from ddfm.imaging.reading import read_image, read_source
 from ddfm.imaging.renderings import without_false_colors
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "are_of_one_camera",
     "as_tensor",
     "common_size",
     "equally_bright",
@@ -46,13 +47,19 @@ ONE_WAY = 2 / 3  # least part of that change that is one of the whole picture, i
 
 
 def read_sources(
-    sources: Sequence[Any], resize: str = "auto", *, alike: bool = True
+    sources: Sequence[Any],
+    resize: str = "auto",
+    *,
+    alike: bool = True,
+    one_camera: bool | None = False,
 ) -> tuple[Picture, ...]:
     """Pictures of one size, from anything that `read_image` accepts.
 
     Args:
         resize: what to do if sizes differ, as for `common_size`; they are resized bicubically.
         alike: whether to bring them to one size; if not, their sizes are left unchanged.
+        one_camera: whether they are exposures or a focus stack, so that those of 16 bits are
+            stretched together; None: if all are in colour.
     """
     if not isinstance(sources, list | tuple):
         raise InputError(f"the images to fuse must be a list or tuple, not {short(sources)}")
@@ -62,7 +69,9 @@ def read_sources(
         raise InputError(f"two or more images are needed to fuse, not {len(sources)}{hint}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
-    pictures = tuple(map(read_for_fusion, sources, names))
+    came = tuple(map(_unstretched, sources, names))
+    together = are_of_one_camera(came, one_camera)
+    pictures = with_levels_together(came) if together else tuple(map(with_levels, came))
     pictures = without_false_colors(pictures)
     if not alike:
         return pictures
@@ -202,8 +211,17 @@ def _limits(picture: Picture) -> tuple[float, float]:
     return picture.range[0] * step, picture.range[1] * step
 
 
+def are_of_one_camera(pictures: Sequence[Picture], one_camera: bool | None) -> bool:
+    """Whether pictures are exposures or a focus stack; `one_camera` as for `read_sources`."""
+    return all(p.is_color for p in pictures) if one_camera is None else one_camera
+
+
 def read_for_fusion(source: Any, name: str) -> Picture:
     """Read a source as it is fused: temperatures, not their rendering; levels by content."""
+    return with_levels(_unstretched(source, name))
+
+
+def _unstretched(source: Any, name: str) -> Picture:
     picture = read_any(source, name)
     if not isinstance(source, Picture) and picture.sha256 is None and _seems_8_bit(picture):
         low, high = picture.range or (0, 1)
@@ -212,9 +230,9 @@ def read_for_fusion(source: Any, name: str) -> Picture:
             f"black and the highest, {high:g}, white; if 0 is black and 255 white, pass them as "
             "uint8, or divided by 255",
             DdfmWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return with_levels(picture)
+    return picture
 
 
 def _seems_8_bit(picture: Picture) -> bool:
