@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +64,7 @@ def read_sources(
     if not isinstance(sources, list | tuple):
         raise InputError(f"the images to fuse must be a list or tuple, not {short(sources)}")
     if len(sources) < 2:
-        several = len(sources) == 1 and isinstance(sources[0], list | tuple)
-        hint = "; for a list of images, call fuse(*images)" if several else ""
+        hint = "; for a list of images, call fuse(*images)" if _holds_images(*sources) else ""
         raise InputError(f"two or more images are needed to fuse, not {len(sources)}{hint}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
@@ -77,6 +76,14 @@ def read_sources(
         return pictures
     size = common_size(pictures, resize)
     return _filled(tuple(resized(picture, size) for picture in pictures))
+
+
+def _holds_images(source: Any = None) -> bool:
+    """Whether a source is a list, a generator or an array of images, rather than an image."""
+    if hasattr(source, "ndim"):
+        channels = -1 if isinstance(source, np.ndarray) else 0
+        return source.ndim > 3 or (source.ndim == 3 and source.shape[channels] > 4)
+    return isinstance(source, list | tuple | Iterator)
 
 
 def common_size(pictures: Sequence[Picture], resize: str) -> Size:
