@@ -58,7 +58,10 @@ def made_ready(
         sizes = [_as_fine(p.size, came[reference].size) for p in came]
     else:
         sizes = [common_size(came, config.resize)] * len(came)
-    of_task = resolved(task_of(came, config))
+    task = task_of(came, config)
+    if config.task == "auto":
+        stage(f"taking the task to be {task}")
+    of_task = resolved(task)
     pictures, observed = _restored(came, sizes, of_task, model, guided=not moves)
     if moves or config.look:
         stage("aligning" if moves else "checking whether the sources are aligned")

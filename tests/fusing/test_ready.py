@@ -186,9 +186,11 @@ def test_dark_exposures_of_16_bits_are_exposures_though_they_are_stretched():
         ("medical", (3, 3), "medical"),
     ],
 )
-def test_the_task_is_the_given_or_the_detected_one(task, channels, expected):
+def test_the_task_is_the_given_or_the_detected_one(task, channels, expected, caplog):
     pair = [image(k, channels=c) for k, c in enumerate(channels)]
-    assert fuse(*pair, prior="gaussian", task=task, **PLAIN).settings["task"] == expected
+    with caplog.at_level("INFO", logger="ddfm"):
+        assert fuse(*pair, prior="gaussian", task=task, **PLAIN).settings["task"] == expected
+    assert (f"taking the task to be {expected}" in caplog.messages) == (task == "auto")
 
 
 @pytest.mark.parametrize(
