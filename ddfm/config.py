@@ -218,6 +218,11 @@ class FusionConfig:
         return self.align != "none" or self.transform is not None
 
     @property
+    def one_camera(self) -> bool | None:
+        """Whether the sources are exposures or a focus stack; None: if all are in colour."""
+        return None if self.task == "auto" else self.task in MIXED
+
+    @property
     def finds_common(self) -> bool:
         """Whether one transform for many pairs has yet to be found."""
         return self.align == "once" and self.transform is None

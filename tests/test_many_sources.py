@@ -6,10 +6,11 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from command_line import ddfm_run
+from command_line import ddfm_run, refused
 from ddfm import DdfmError, Fuser, fuse
 from places import EXAMPLES
 from scenes import psnr
@@ -64,10 +65,19 @@ def test_groups_of_two_and_three_are_fused_in_a_batch_as_alone(gaussian, stack):
 def test_impossible_groups_are_refused(stack):
     with pytest.raises(DdfmError, match="two or more images"):
         fuse(stack[0], prior="gaussian")
+    for images in (list(stack), iter(stack), np.stack(stack), np.stack(stack)[..., 0]):
+        with pytest.raises(DdfmError, match=r"for a list of images, call fuse\(\*images\)"):
+            fuse(images, prior="gaussian")
     with pytest.raises(DdfmError, match="image 3 100 x 128.*resize=a"):
         fuse(*stack[:2], stack[2][:, :100], prior="gaussian")
     with pytest.raises(DdfmError, match="paper needs two sources, not 3"):
         fuse(*stack, prior="gaussian", likelihood="paper")
+
+
+def test_a_file_of_several_pictures_is_refused_with_a_way_to_fuse_them(stack, tmp_path):
+    tifffile.imwrite(tmp_path / "z.tif", np.stack(stack), photometric="rgb")
+    told = refused(ddfm_run("fuse", str(tmp_path / "z.tif"), "-o", str(tmp_path / "o.tif")))
+    assert "z.tif holds 3 pictures" in told and "read_image(file, page=k)" in told
 
 
 def test_three_files_are_fused_from_the_command_line(stack, tmp_path):

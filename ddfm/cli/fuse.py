@@ -238,19 +238,22 @@ def _check_outputs(request: _Request, beside: Beside) -> None:
 
 def _read(request: _Request, opening: Opening) -> tuple[tuple[Picture, ...], bool]:
     """The sources, and whether they were reduced; what is said about them is true of the files."""
-    from ddfm.imaging.sources import common_size, read_sources, reduced
+    from ddfm.imaging.sources import are_of_one_camera, common_size, read_sources, reduced
 
     config = checked(request.settings)
     pictures = replace(opening, longest=None).pictures(opened(request.sources))
     if not request.quiet:
         say_equal(pictures)
         say_results(request.sources, pictures)
-        say_levels(pictures, opening.ranges)
+        say_levels(
+            pictures, opening.ranges, together=are_of_one_camera(pictures, config.one_camera)
+        )
     if not config.moves:
         common_size(pictures, config.resize)  # raises if their sizes do not fit
     small = pictures if opening.longest is None else reduced(pictures, opening.longest)
     is_preview = [p.size for p in small] != [p.size for p in pictures]
-    return read_sources(small, config.resize, alike=False), is_preview
+    sources = read_sources(small, config.resize, alike=False, one_camera=config.one_camera)
+    return sources, is_preview
 
 
 def _check_size(request: _Request, pictures: Sequence[Picture], is_preview: bool) -> None:

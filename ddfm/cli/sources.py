@@ -81,15 +81,25 @@ def say_results(sources: Sequence[Path], pictures: Sequence[Picture]) -> None:
             )
 
 
-def say_levels(pictures: tuple[Picture, ...], ranges: Sequence[Any]) -> None:
+def say_levels(pictures: tuple[Picture, ...], ranges: Sequence[Any], *, together: bool) -> None:
     """Tells the user which images have their levels spread by default, crowded, or all clipped.
 
     Args:
         ranges: those that were asked for, as `Opening` has them.
+        together: whether the images are exposures or a focus stack.
     """
     from ddfm.imaging.formats.dji import COUNTS
-    from ddfm.imaging.levels import most, used
+    from ddfm.imaging.levels import most, used, used_together
 
+    deep = [p for p in pictures if p.dtype == "uint16"]
+    given = any(p.range is not None for p in deep)
+    if together and not given and (levels := used_together(deep)) is not None:
+        whose = f"{deep[0].name} and the others: their" if len(deep) > 1 else f"{deep[0].name}: its"
+        say(
+            f"{whose} values, {levels[0]:g} to {levels[1]:g}, are a small part of the 16-bit range "
+            "and are spread over all of it; --range-a full leaves them as they are",
+            err=True,
+        )
     asked = [*ranges, *[None] * len(pictures)]
     for picture, option, given in zip(pictures, RANGES, asked, strict=False):
         if picture.unit == COUNTS and picture.range is not None:
@@ -105,8 +115,7 @@ def say_levels(pictures: tuple[Picture, ...], ranges: Sequence[Any]) -> None:
                 f"({'--celsius' if picture.unit == '°C' else option})",
                 err=True,
             )
-        levels = used(picture)
-        if levels is not None:
+        if not together and (levels := used(picture)) is not None:
             say(
                 f"{picture.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of "
                 f"the 16-bit range and are spread over all of it; {option} full leaves them as "

@@ -53,13 +53,16 @@ def made_ready(
     if config.finds_common:
         raise InputError("align=once (--align once) is for folders and films, not for one pair")
     moves = config.moves
-    came = read_sources(sources, config.resize, alike=False)
+    came = read_sources(sources, config.resize, alike=False, one_camera=config.one_camera)
     reference = config.reference(len(came))
     if moves:
         sizes = [_as_fine(p, came[reference]) for p in came]
     else:
         sizes = [common_size(came, config.resize)] * len(came)
-    of_task = resolved(task_of(came, config))
+    task = task_of(came, config)
+    if config.task == "auto":
+        stage(f"taking the task to be {task}")
+    of_task = resolved(task)
     pictures, observed = _restored(came, sizes, of_task, model, guided=not moves)
     if moves or config.look:
         stage("aligning" if moves else "checking whether the sources are aligned")
@@ -82,6 +85,7 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
     if config.task != "auto":
         return
     medical = next((p.name for p in pictures if _names_medical(p.name)), None)
+    greys = [p.name for p in pictures if not p.is_color]
     if [p.is_color for p in pictures] == [True, False]:
         first, second = (p.name for p in pictures)
         yield (
@@ -103,6 +107,36 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
             f"{(task := task_of(pictures, config))}; set task=medical (--task medical), or "
             f"task={task} if it is none"
         )
+    elif _mixes_photographs(pictures):
+        yield (
+            f"{greys[0]} is grey and others are in colour, so all are fused as infrared and "
+            "visible; for exposures or a focus stack set task=multi-exposure or task=multi-focus "
+            "(--task), or task=ir-visible if they are none"
+        )
+    elif _are_a_grey_stack(pictures):
+        yield (
+            f"{pictures[0].name} and the others are equally bright, like a focus stack, but grey "
+            "images are fused as infrared and visible; set task=multi-focus (--task multi-focus), "
+            "or task=ir-visible if they are none"
+        )
+
+
+def _mixes_photographs(pictures: Pictures) -> bool:
+    """Whether grey pictures among those in colour may be photographs, such as a black exposure.
+
+    Infrared images come first, and there is rarely more than one photograph with them.
+    """
+    colors = [p.is_color for p in pictures]
+    return len(colors) > 2 and not all(colors) and (sum(colors) > 1 or colors != sorted(colors))
+
+
+def _are_a_grey_stack(pictures: Pictures) -> bool:
+    """Whether grey pictures seem to be a focus stack: three or more that are equally bright.
+
+    A pair may be anything; two pictures of noise are equally bright, too.
+    """
+    grey = not any(p.is_color or p.unit for p in pictures)
+    return grey and len(pictures) > 2 and equally_bright(pictures)
 
 
 def _names_medical(name: str) -> bool:

@@ -4,11 +4,13 @@
 16-bit file, and look black. A picture that uses less than a fifth of the range is stretched, so
 that `SHARE` percent of its pixels are darker than black, and as many brighter than white. Zeros
 that lie further below all other values than these span stand for missing pixels, and do not count.
+Exposures and focus stacks are stretched together, as one picture.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +20,10 @@ from ddfm.arguments import two_numbers
 from ddfm.errors import InputError, short
 from ddfm.imaging.picture import Picture
 
-__all__ = ["Levels", "check_levels", "clips_border", "most", "spread", "used", "with_levels"]
+__all__ = [
+    "Levels", "check_levels", "clips_border", "most", "spread", "used", "used_together",
+    "with_levels", "with_levels_together",
+]  # fmt: skip
 
 LITTLE = 0.2  # a picture that uses less than this part of its range is stretched
 SHARE = 0.1  # percentage of pixels that clip at black, and at white
@@ -91,20 +96,60 @@ def used(picture: Picture) -> Levels | None:
     """
     if picture.dtype != np.uint16 or picture.range is not None:
         return None
+    limits = _nearly_all(picture)
+    if limits is None or not 0 < limits[1] - limits[0] < LITTLE:
+        return None
+    return _in_values(picture, limits)
+
+
+def used_together(pictures: Sequence[Picture]) -> Levels | None:
+    """The limits of all 16-bit pictures' values, if these span less than a fifth of the range.
+
+    The range that one of them has already is that of all.
+    """
+    deep = [p for p in pictures if p.dtype == np.uint16]
+    given = [p.range for p in deep if p.range is not None]
+    if given:
+        return given[0]
+    limits = [found for p in deep if (found := _nearly_all(p)) is not None]
+    if not limits:
+        return None
+    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+    low, high = _in_values(deep[0], (low, high))
+    return (low, high) if 0 < high - low < LITTLE * _of_depth(deep[0])[1] else None
+
+
+def with_levels_together(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+    """Pictures of one camera: what is black or white in a 16-bit one is so in all of them.
+
+    Stretched on its own, a dark exposure would lose its lights and be as bright as any.
+    """
+    levels = used_together(pictures)
+    if levels is None:
+        return tuple(pictures)
+    takes = [p.dtype == np.uint16 and p.range is None for p in pictures]
+    pairs = zip(pictures, takes, strict=True)
+    return tuple(spread(p, levels) if missing else p for p, missing in pairs)
+
+
+def _nearly_all(picture: Picture) -> Levels | None:
+    """The limits of nearly all values, from 0 to 1; None if there is none."""
     seen = picture.valid
     if picture.alpha is not None:
         seen = seen & (picture.alpha > 0)
     seen = picture.pixels[seen]
     if not seen.size:
         return None
-    white = _of_depth(picture)[1]
     low, high = np.percentile(seen, (SHARE, 100 - SHARE))
     if low == 0 and (others := seen[seen > 0]).size:
         least, most = np.percentile(others, (SHARE, 100 - SHARE))
         low, high = (least, most) if most - least < least else (low, high)
-    if not 0 < high - low < LITTLE:
-        return None
-    return float(np.rint(low * white)), float(np.rint(high * white))
+    return float(low), float(high)
+
+
+def _in_values(picture: Picture, limits: Levels) -> Levels:
+    white = _of_depth(picture)[1]
+    return float(np.rint(limits[0] * white)), float(np.rint(limits[1] * white))
 
 
 def most(picture: Picture) -> Levels | None:

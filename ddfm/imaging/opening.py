@@ -132,6 +132,12 @@ class Opening:
                 f"{file} holds a thermal image of a DJI camera but no photograph; pass the one "
                 "that was taken with it as a second image (its name ends in _V, _W or _Z)"
             )
+        if (pages := _pages(file)) > 1:
+            raise InputError(
+                f"{file} holds {pages} pictures, but the images to fuse are passed as files of "
+                "their own; save each as a file, or in Python call "
+                f"fuse(*[read_image(file, page=k) for k in range({pages})])"
+            )
 
     def _of_degrees(self) -> dict[str, Any]:
         return {

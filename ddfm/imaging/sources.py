@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError, short
-from ddfm.imaging.levels import with_levels
+from ddfm.imaging.levels import with_levels, with_levels_together
 from ddfm.imaging.picture import Picture, Size, grey_step
 from ddfm.imaging.reading import read_image, read_source
 from ddfm.imaging.renderings import without_false_colors
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "are_of_one_camera",
     "as_tensor",
     "common_size",
     "equally_bright",
@@ -40,32 +41,49 @@ __all__ = [
 FIELDS = 8  # blocks along each side in which the mean levels of pictures are compared
 COARSER = 1.25  # least ratio of sides at which a picture is from a coarser sensor, not cropped
 STRETCHED = 1.05  # change of aspect ratio that is warned of: borders move by 1/40 of the picture
-EQUAL = 0.02  # of the range: focus changes the means of blocks by less, exposure by more
+EQUAL = 0.02  # of the range: pictures whose blocks' means differ by less are equally bright
+FOCUS = 0.06  # of the range: most that a change of focus, and of its field, alters these means by
+ONE_WAY = 2 / 3  # least part of that change that is one of the whole picture, if exposure made it
 
 
 def read_sources(
-    sources: Sequence[Any], resize: str = "auto", *, alike: bool = True
+    sources: Sequence[Any],
+    resize: str = "auto",
+    *,
+    alike: bool = True,
+    one_camera: bool | None = False,
 ) -> tuple[Picture, ...]:
     """Pictures of one size, from anything that `read_image` accepts.
 
     Args:
         resize: what to do if sizes differ, as for `common_size`; they are resized bicubically.
         alike: whether to bring them to one size; if not, their sizes are left unchanged.
+        one_camera: whether they are exposures or a focus stack, so that those of 16 bits are
+            stretched together; None: if all are in colour.
     """
     if not isinstance(sources, list | tuple):
         raise InputError(f"the images to fuse must be a list or tuple, not {short(sources)}")
     if len(sources) < 2:
-        several = len(sources) == 1 and isinstance(sources[0], list | tuple)
-        hint = "; for a list of images, call fuse(*images)" if several else ""
+        hint = "; for a list of images, call fuse(*images)" if _holds_images(*sources) else ""
         raise InputError(f"two or more images are needed to fuse, not {len(sources)}{hint}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
-    pictures = tuple(map(read_for_fusion, sources, names))
+    came = tuple(map(_unstretched, sources, names))
+    together = are_of_one_camera(came, one_camera)
+    pictures = with_levels_together(came) if together else tuple(map(with_levels, came))
     pictures = without_false_colors(pictures)
     if not alike:
         return pictures
     size = common_size(pictures, resize)
     return _filled(tuple(resized(picture, size) for picture in pictures))
+
+
+def _holds_images(source: Any = None) -> bool:
+    """Whether a source is a list, a generator or an array of images, rather than an image."""
+    if hasattr(source, "ndim"):
+        channels = -1 if isinstance(source, np.ndarray) else 0
+        return source.ndim > 3 or (source.ndim == 3 and source.shape[channels] > 4)
+    return isinstance(source, list | tuple | Iterator)
 
 
 def common_size(pictures: Sequence[Picture], resize: str) -> Size:
@@ -170,6 +188,8 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
     """Whether pictures have the same levels apart from detail: a matter of focus, not exposure.
 
     The levels are those of the files: once each is stretched, a dark exposure is as bright as any.
+    Blur and a change of the field of view make some blocks darker and others brighter, the more so
+    the more pictures there are; exposure makes all of them darker, or all brighter.
     """
     import torch
     import torch.nn.functional as F
@@ -179,7 +199,12 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
     scaled = zip(means, limits, strict=True)
     coarse = torch.cat([low + mean * (high - low) for mean, (low, high) in scaled])
     width = max(high for _, high in limits) - min(low for low, _ in limits)
-    return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL * width
+    change = float((coarse.amax(0) - coarse.amin(0)).mean())
+    whole = coarse.flatten(1).mean(1)
+    one_way = float(whole.amax() - whole.amin())
+    scene = float(coarse.mean(0).std())  # of two scenes, little is left in their mean
+    refocused = change < min(FOCUS * width, scene) and one_way < ONE_WAY * change
+    return change < EQUAL * width or refocused
 
 
 def _limits(picture: Picture) -> tuple[float, float]:
@@ -193,8 +218,17 @@ def _limits(picture: Picture) -> tuple[float, float]:
     return picture.range[0] * step, picture.range[1] * step
 
 
+def are_of_one_camera(pictures: Sequence[Picture], one_camera: bool | None) -> bool:
+    """Whether pictures are exposures or a focus stack; `one_camera` as for `read_sources`."""
+    return all(p.is_color for p in pictures) if one_camera is None else one_camera
+
+
 def read_for_fusion(source: Any, name: str) -> Picture:
     """Read a source as it is fused: temperatures, not their rendering; levels by content."""
+    return with_levels(_unstretched(source, name))
+
+
+def _unstretched(source: Any, name: str) -> Picture:
     picture = read_any(source, name)
     if not isinstance(source, Picture) and picture.sha256 is None and _seems_8_bit(picture):
         low, high = picture.range or (0, 1)
@@ -203,9 +237,9 @@ def read_for_fusion(source: Any, name: str) -> Picture:
             f"black and the highest, {high:g}, white; if 0 is black and 255 white, pass them as "
             "uint8, or divided by 255",
             DdfmWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return with_levels(picture)
+    return picture
 
 
 def _seems_8_bit(picture: Picture) -> bool:

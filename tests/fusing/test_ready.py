@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, zoom
 
 from ddfm import DdfmError, Fuser, fuse, read_image
 from ddfm.errors import DdfmWarning
+from ddfm.imaging.sources import equally_bright
 from places import EXAMPLES
 from scenes import PLAIN, image
 
@@ -120,6 +121,52 @@ def test_a_focus_stack_in_colour_is_distinguished_from_exposures():
     assert tasks == ["multi-focus", "multi-exposure"]
 
 
+def _photograph(side: int) -> np.ndarray:
+    photo = Image.open(EXAMPLES / "olinda_visible.png").convert("RGB").crop((0, 0, 400, 400))
+    return np.asarray(photo.resize((side, side)))
+
+
+def _focused_at(scene: np.ndarray, place: float, field: float = 1.0) -> np.ndarray:
+    """A photograph that is sharp in a column, more blurred away from it, and somewhat enlarged."""
+    large = zoom(scene / 255, (field, field, 1), order=1)
+    y, x = ((b - a) // 2 for a, b in zip(scene.shape[:2], large.shape[:2], strict=True))
+    sharp = large[y : y + scene.shape[0], x : x + scene.shape[1]]
+    columns = np.abs(np.linspace(0, 1, scene.shape[1]) - place)[:, None]
+    blurred = gaussian_filter(sharp, (8, 8, 0))
+    return np.rint(255 * (sharp + (blurred - sharp) * np.minimum(3 * columns, 1))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("field", [0.0, 0.005])  # by which the field of view grows at each step
+def test_a_focus_stack_of_many_pictures_is_one_too(field):
+    """The means of blocks differ by more than in a pair, but not all in one direction."""
+    places = np.linspace(0, 1, 8)
+    stack = [_focused_at(_photograph(200), x, 1 + field * k) for k, x in enumerate(places)]
+    assert equally_bright([read_image(one) for one in stack])
+    thirds_of_a_stop = [(one * 2.0 ** (-k / 6)).astype(np.uint8) for k, one in enumerate(stack)]
+    assert not equally_bright([read_image(one) for one in thirds_of_a_stop])
+
+
+def test_a_focus_stack_in_grey_causes_a_warning_unless_its_task_is_given():
+    several = PLAIN | {"likelihood": "default"}
+    stack = [_focused_at(_photograph(100), x).mean(axis=2).astype(np.uint8) for x in (0, 0.5, 1)]
+    with pytest.warns(DdfmWarning, match="the first image and the others are.*multi-focus"):
+        fuse(*stack, prior="gaussian", **several)
+    for task in ("ir-visible", "multi-focus"):  # a warning would be an error here
+        fuse(*stack, prior="gaussian", task=task, **several)
+
+
+def test_a_grey_exposure_among_those_in_colour_causes_a_warning_unless_the_task_is_given():
+    """A black or a white exposure has no colour either."""
+    several = PLAIN | {"likelihood": "default"}
+    color, other, grey = image(0, channels=3), image(1, channels=3), image(2)
+    black, white = np.zeros_like(color), np.full_like(color, 255)
+    for bracket in ((grey, color, other), (color, other, grey), (black, color, white)):
+        with pytest.warns(DdfmWarning, match="is grey and others are in colour.*multi-exposure"):
+            fuse(*bracket, prior="gaussian", **several)
+        fuse(*bracket, prior="gaussian", task="multi-exposure", **several)
+    fuse(grey, image(3), color, prior="gaussian", **several)  # infrared images come first
+
+
 def test_dark_exposures_of_16_bits_are_exposures_though_they_are_stretched():
     scene = np.asarray(Image.open(EXAMPLES / "olinda_visible.png").convert("RGB"))[100:180, 100:200]
     whole, twelve_bits = scene.astype(np.uint16) * 257, scene.astype(np.uint16) * 16
@@ -139,9 +186,11 @@ def test_dark_exposures_of_16_bits_are_exposures_though_they_are_stretched():
         ("medical", (3, 3), "medical"),
     ],
 )
-def test_the_task_is_the_given_or_the_detected_one(task, channels, expected):
+def test_the_task_is_the_given_or_the_detected_one(task, channels, expected, caplog):
     pair = [image(k, channels=c) for k, c in enumerate(channels)]
-    assert fuse(*pair, prior="gaussian", task=task, **PLAIN).settings["task"] == expected
+    with caplog.at_level("INFO", logger="ddfm"):
+        assert fuse(*pair, prior="gaussian", task=task, **PLAIN).settings["task"] == expected
+    assert (f"taking the task to be {expected}" in caplog.messages) == (task == "auto")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import tifffile
 
 import ddfm
 from command_line import FAST, ddfm_run, refused
+from ddfm.config import FusionConfig
 from ddfm.errors import DdfmWarning
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.opening import Opening
@@ -93,6 +94,56 @@ def test_levels_from_numpy_are_recorded_as_numbers():
         "ranges": [[1, 2], "full", None],
         "celsius": [0, 1],
     }
+
+
+def bracket() -> list[np.ndarray]:
+    """A dark and a bright exposure of 16 bits, in colour; one of 2000 pixels is a lamp."""
+    scene = np.random.default_rng(1).uniform(1000, 30_000, (40, 50, 3))
+    scene[20, 20] = 400_000
+    return [np.clip(scene * gain, 0, 65535).astype(np.uint16) for gain in (0.15, 4)]
+
+
+@pytest.mark.parametrize("task", ["auto", "multi-exposure"])
+def test_exposures_of_16_bits_are_stretched_together(task):
+    """A dark one that is stretched on its own is as bright as any, and its lights are lost."""
+    one_camera = FusionConfig(task=task).one_camera
+    dark, bright = bracket()
+    sources = read_sources((dark, bright), one_camera=one_camera)
+    for source, array in zip(sources, (dark, bright), strict=True):
+        assert np.abs(source.pixels - array / 65535).max() < 1e-6
+    twelve = [array >> 4 for array in (dark, bright)]
+    sources = read_sources(twelve, one_camera=one_camera)
+    assert sources[0].range == sources[1].range
+    low, high = sources[0].range
+    assert low < 20 and high == 4095
+    for source, array in zip(sources, twelve, strict=True):
+        assert np.abs(source.pixels - np.clip((array - low) / (high - low), 0, 1)).max() < 1e-6
+    given = ddfm.read_image(twelve[1], levels="full"), twelve[0]  # one range is that of all
+    assert [p.range for p in read_sources(given, one_camera=one_camera)] == [(0, 65535)] * 2
+
+
+def test_other_sources_of_16_bits_are_stretched_one_by_one():
+    dark, bright = bracket()
+    one_camera = FusionConfig(task="ir-visible").one_camera
+    sources = read_sources((dark, bright), one_camera=one_camera)
+    assert [p.range is None for p in sources] == [False, True]
+    grey = centikelvin(), centikelvin(10_000, 12_000)
+    thermal = read_sources(grey, one_camera=FusionConfig().one_camera)
+    assert thermal[0].range != thermal[1].range
+    stack = read_sources(grey, one_camera=FusionConfig(task="multi-focus").one_camera)
+    assert stack[0].range is None  # together they use more than a fifth
+
+
+def test_the_command_reports_levels_that_a_stack_shares(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        tifffile.imwrite(f"{number}.tif", centikelvin(1000 - number, 4000 + number))
+    command = ["fuse", "0.tif", "1.tif", "2.tif", "-o", "o.tif", "--prior", "gaussian"]
+    told = ddfm_run(*command, "--task", "multi-focus").stderr
+    assert told.startswith("0.tif and the others: their values, 100") and told.count("values") == 1
+    unstretched = ddfm_run(*command, "--task", "multi-focus", "--range-a", "full", "--overwrite")
+    assert "their values" not in unstretched.stderr
+    assert tifffile.imread("o.tif")[1:].max() < 4100
 
 
 def test_a_result_uses_its_whole_depth_and_records_the_levels():
