@@ -54,11 +54,12 @@ def volume_files() -> Iterator[Made]:
 def carry(path: Path) -> None:
     """Read a volume, and take it through all steps of a fusion but the network."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DdfmWarning)  # of headers without a position
+        # Of headers without a position, and of padding that looks like a CT's air.
+        warnings.simplefilter("ignore", DdfmWarning)
         volume = read_volume(path)
+        grey, _ = scaled(volume)
     assert volume.values.dtype == np.float32 and volume.values.size
     assert np.isfinite(volume.values).all()
-    grey, _ = scaled(volume)
     assert grey.min() >= 0 and grey.max() <= 1
     grey = Volume(grey, volume.affine, volume.name, volume.modality, volume.source)
     assert slices(grey.values, grey.affine, find_axis(grey)).size == grey.values.size
