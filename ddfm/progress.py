@@ -38,9 +38,9 @@ _of_parts: ContextVar[Callable[[int, int], None] | None] = ContextVar("parts", d
 _check: ContextVar[Callable[[], object] | None] = ContextVar("check", default=None)
 
 
-def stage(text: str) -> None:
-    """Reports what is being done now, in a few words."""
-    LOG.info(text)
+def stage(text: str, *, detail: bool = False) -> None:
+    """Reports what is being done now, in a few words; a detail only to who logs at DEBUG."""
+    LOG.log(logging.DEBUG if detail else logging.INFO, text)
     _may_end()
 
 

@@ -41,8 +41,8 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
         low, high = looked["spread"]
         full = "--range-a full keeps all 16 bits"
         yield f"            {low:g} to {high:g} become black and white; {full}"
-    if looked["most"] is not None:
-        low, high = (f"{limit:g}" for limit in looked["most"])
+    if looked["crowded"] is not None:
+        low, high = (f"{limit:.9g}" for limit in looked["crowded"])
         yield f"            nearly all are {low} to {high}; --range-a {low} {high} spreads them"
     if looked["coordinates"] is not None:
         yield f"  place     coordinates in {looked['coordinates']}"

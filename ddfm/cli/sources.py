@@ -88,49 +88,74 @@ def say_levels(pictures: tuple[Picture, ...], ranges: Sequence[Any], *, together
         ranges: those that were asked for, as `Opening` has them.
         together: whether the images are exposures or a focus stack.
     """
-    from ddfm.imaging.formats.dji import COUNTS
-    from ddfm.imaging.levels import most, used, used_together
-
-    deep = [p for p in pictures if p.dtype == "uint16"]
-    given = any(p.range is not None for p in deep)
-    if together and not given and (levels := used_together(deep)) is not None:
-        whose = f"{deep[0].name} and the others: their" if len(deep) > 1 else f"{deep[0].name}: its"
-        say(
-            f"{whose} values, {levels[0]:g} to {levels[1]:g}, are a small part of the 16-bit range "
-            "and are spread over all of it; --range-a full leaves them as they are",
-            err=True,
-        )
+    if together:
+        _say_shared_levels([p for p in pictures if p.dtype == "uint16"])
     asked = [*ranges, *[None] * len(pictures)]
     for picture, option, given in zip(pictures, RANGES, asked, strict=False):
-        if picture.unit == COUNTS and picture.range is not None:
-            black, white = picture.range
-            say(
-                f"{picture.name}: raw values of a DJI camera, black is {black:g}, white "
-                f"{white:g}; only DJI's own Thermal SDK converts them to degrees",
-                err=True,
-            )
-        if clipped := _all_clipped(picture):
-            say(
-                f"{picture.name}: {clipped}; choose another range "
-                f"({'--celsius' if picture.unit == '°C' else option})",
-                err=True,
-            )
-        if not together and (levels := used(picture)) is not None:
-            say(
-                f"{picture.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of "
-                f"the 16-bit range and are spread over all of it; {option} full leaves them as "
-                "they are",
-                err=True,
-            )
-        if given in (None, "auto") and (limits := most(picture)) is not None:
-            low, high = (f"{limit:g}" for limit in limits)
-            black, white = picture.range or limits
-            say(
-                f"{picture.name}: nearly all of its values, {low} to {high}, are a small part of "
-                f"{black:g} to {white:g}, and get little contrast; {option} {low} {high} spreads "
-                "them",
-                err=True,
-            )
+        _say_clipped(picture, option)
+        by_default = given in (None, "auto")
+        _say_small_part(picture, option, stretched=not together, by_default=by_default)
+
+
+def _say_shared_levels(deep: Sequence[Picture]) -> None:
+    """Tells of 16-bit images that are stretched together by default."""
+    from ddfm.imaging.levels import used_together
+
+    levels = used_together(deep)
+    if levels is None or any(p.range is not None for p in deep):
+        return
+    whose = f"{deep[0].name} and the others: their" if len(deep) > 1 else f"{deep[0].name}: its"
+    say(
+        f"{whose} values, {levels[0]:g} to {levels[1]:g}, are a small part of the 16-bit range "
+        "and are spread over all of it; --range-a full leaves them as they are",
+        err=True,
+    )
+
+
+def _say_clipped(picture: Picture, option: str) -> None:
+    """Tells of raw values, and of an image that its range leaves nothing of."""
+    from ddfm.imaging.formats.dji import COUNTS
+
+    if picture.unit == COUNTS and picture.range is not None:
+        black, white = picture.range
+        say(
+            f"{picture.name}: raw values of a DJI camera, black is {black:g}, white "
+            f"{white:g}; only DJI's own Thermal SDK converts them to degrees",
+            err=True,
+        )
+    if clipped := _all_clipped(picture):
+        say(
+            f"{picture.name}: {clipped}; choose another range "
+            f"({'--celsius' if picture.unit == '°C' else option})",
+            err=True,
+        )
+
+
+def _say_small_part(picture: Picture, option: str, *, stretched: bool, by_default: bool) -> None:
+    """Tells of an image whose values are a small part of its range.
+
+    Args:
+        stretched: whether a 16-bit image is stretched on its own.
+        by_default: whether no range was asked for.
+    """
+    from ddfm.imaging.levels import crowded, used
+
+    if stretched and (levels := used(picture)) is not None:
+        say(
+            f"{picture.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of "
+            f"the 16-bit range and are spread over all of it; {option} full leaves them as "
+            "they are",
+            err=True,
+        )
+    if by_default and (limits := crowded(picture)) is not None:
+        low, high = (f"{limit:.9g}" for limit in limits)
+        black, white = picture.range or limits
+        say(
+            f"{picture.name}: nearly all of its values, {low} to {high}, are a small part of "
+            f"{black:g} to {white:g}, and get little contrast; {option} {low} {high} spreads "
+            "them",
+            err=True,
+        )
 
 
 def _all_clipped(picture: Picture) -> str:

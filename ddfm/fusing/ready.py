@@ -97,9 +97,9 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
     elif len(thermal := {p.sha256: p.name for p in pictures if p.unit}) > 1:
         first, second, *_ = thermal.values()
         yield (
-            f"{first} and {second} are both thermal images, and a photograph in their files is not "
-            "used; a folder of such files is fused file by file; to fuse them with one another, "
-            "set task=ir-visible (--task ir-visible)"
+            f"{first} and {second} are both thermal images; if their files hold photographs, give "
+            "each file alone, or a folder of such files, which is fused file by file; to fuse them "
+            "with one another, set task=ir-visible (--task ir-visible)"
         )
     elif medical is not None:
         yield (
@@ -111,13 +111,13 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
         yield (
             f"{greys[0]} is grey and others are in colour, so all are fused as infrared and "
             "visible; for exposures or a focus stack set task=multi-exposure or task=multi-focus "
-            "(--task), or task=ir-visible if they are none"
+            "(--task), or the right task if they are none"
         )
     elif _are_a_grey_stack(pictures):
         yield (
             f"{pictures[0].name} and the others are equally bright, like a focus stack, but grey "
             "images are fused as infrared and visible; set task=multi-focus (--task multi-focus), "
-            "or task=ir-visible if they are none"
+            "or the right task if they are none"
         )
 
 

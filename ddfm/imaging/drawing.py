@@ -93,7 +93,9 @@ def font_of(line: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def shortened(name: str, width: int, line: int) -> str:
     """The name in letters of the font, cut if needed so that it fits above this width."""
     font = font_of(line)
-    name = "".join(_drawable(letter, font) for letter in unicodedata.normalize("NFC", name))
+    lacking = bytes(font.getmask("\uffff"))  # the box of letters that are not in the font
+    letters = unicodedata.normalize("NFC", name)
+    name = "".join(_drawable(letter, font, lacking) for letter in letters)
     if font.getlength(name) <= width - 8:
         return name
     while name and font.getlength(name + "...") > width - 8:
@@ -101,11 +103,12 @@ def shortened(name: str, width: int, line: int) -> str:
     return name + "..."
 
 
-def _drawable(letter: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _drawable(
+    letter: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, lacking: bytes
+) -> str:
     """The letter; if the font lacks it, those that it is made of, such as a for ä, or else ?."""
     parts = unicodedata.normalize("NFKD", letter)
     plain = "".join(part for part in parts if not unicodedata.combining(part))
-    lacking = bytes(font.getmask("\uffff"))  # the box of letters that are not in the font
     for some in (letter, plain, letter.casefold()):
         if some and all(c.isprintable() and bytes(font.getmask(c)) != lacking for c in some):
             return some

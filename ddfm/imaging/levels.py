@@ -21,13 +21,14 @@ from ddfm.errors import InputError, short
 from ddfm.imaging.picture import Picture
 
 __all__ = [
-    "Levels", "check_levels", "clips_border", "most", "spread", "used", "used_together",
+    "Levels", "check_levels", "clips_border", "crowded", "spread", "used", "used_together",
     "with_levels", "with_levels_together",
 ]  # fmt: skip
 
 LITTLE = 0.2  # a picture that uses less than this part of its range is stretched
 SHARE = 0.1  # percentage of pixels that clip at black, and at white
 EVEN = 1.5 / 255  # most that values of a rim differ by, as a part of the range
+FEW = 0.02  # share of the values along the border that is too small for a rim
 RIM = 0.9  # least share of the clipped values along the border that are one rim's
 
 Levels = tuple[float, float]
@@ -79,11 +80,12 @@ def spread(picture: Picture, levels: Levels) -> Picture:
 def clips_border(values: np.ndarray, levels: Levels) -> bool:
     """Whether values (H, W, ...) along the border that are not all alike lie beyond the levels.
 
-    Clipped, they look like the flat rim of a frame, but they are a part of the scene.
+    Clipped, they look like the flat rim of a frame, but they are a part of the scene. A few of them
+    look like none.
     """
     low, high = levels
     edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
-    beyond = [some for some in (edge[edge < low], edge[edge > high]) if some.size]
+    beyond = [x for x in (edge[edge < low], edge[edge > high]) if x.size > FEW * edge.size]
     return any(
         (np.abs(some - np.median(some)) <= EVEN * (high - low)).mean() < RIM for some in beyond
     )
@@ -152,7 +154,7 @@ def _in_values(picture: Picture, limits: Levels) -> Levels:
     return float(np.rint(limits[0] * white)), float(np.rint(limits[1] * white))
 
 
-def most(picture: Picture) -> Levels | None:
+def crowded(picture: Picture) -> Levels | None:
     """The limits of nearly all floating-point values, if they span less than a fifth of the range.
 
     The others, `SHARE` percent at each end, are dead pixels, gaps, or far hotter than all else.

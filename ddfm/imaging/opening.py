@@ -112,6 +112,8 @@ class Opening:
             stage(f"reading {name or file}")
             page = self.page if count > 1 else None  # a photograph among them has a single page
             of_degrees = self._of_degrees()
+            # By content: once all are read, since exposures are stretched together.
+            levels = None if levels == "auto" else levels
             pictures.append(read_source(file, levels=levels, page=page, name=name, **of_degrees))
             if sum(picture.size[0] * picture.size[1] for picture in pictures) > together:
                 raise InputError(

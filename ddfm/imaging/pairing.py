@@ -253,8 +253,14 @@ def _files(folder: Path) -> list[Path]:
             raise StorageError(f"there is no folder {folder}")
         (folder / "..").stat()  # raises if its files can be listed, but not read
         shown = [entry for entry in _entries(folder) if not entry.name.startswith(".")]
-        names = (e.name for e in shown if e.is_file() or not (folder / e.name).exists())
-        return [folder / name for name in sorted(names)]
+        return sorted(path for entry in shown if _is_file(entry, path := folder / entry.name))
+
+
+def _is_file(entry: os.DirEntry[str], path: Path) -> bool:
+    try:
+        return entry.is_file() or not path.exists()
+    except OSError:  # a link to itself, or to what would be in a file
+        return path.is_file()
 
 
 def _folders_of_images(folder: Path) -> list[Path]:

@@ -51,7 +51,7 @@ def read_sources(
     resize: str = "auto",
     *,
     alike: bool = True,
-    one_camera: bool | None = False,
+    one_camera: bool | None = None,
 ) -> tuple[Picture, ...]:
     """Pictures of one size, from anything that `read_image` accepts.
 

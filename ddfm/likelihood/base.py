@@ -127,8 +127,9 @@ class Likelihood(ABC):
             )
         dtype = f.dtype if f.dtype == torch.float64 else torch.float32
         self.sources = [source.to(dtype).to(f.device) for source in self.sources]
-        own = f.to(dtype, copy=True)  # a step may write into it
-        stepped = self.step(own, sigma)  # type: ignore[arg-type]  # a sampler says it
+        # A step may write into what it is given.
+        own, own_sigma = f.to(dtype, copy=True), None if sigma is None else sigma.clone()
+        stepped = self.step(own, own_sigma)  # type: ignore[arg-type]  # a sampler says it
         stepped = of_shape(stepped, f.shape, f"the step of {type(self).__name__}")
         return x0 + self.from_luma(stepped.to(f.dtype) - f)
 

@@ -177,7 +177,7 @@ class EvidenceLikelihood(Likelihood):
     def first_guess(self) -> Tensor:
         """The fused image without the prior, with pi as the labels."""
         self._read_sources()
-        stage("making a first guess")
+        stage("making a first guess", detail=True)
         towards = self._gradients_at(None)
         f = self._solved_evenly(towards, self.u)
         f = self._m_step(towards, f, f, torch.zeros_like(self.u[..., :1, :1]))
@@ -276,14 +276,14 @@ class EvidenceLikelihood(Likelihood):
         like = self.sources[0]
         if self._read_as == (like.device, like.dtype):
             return
-        stage("comparing levels")
+        stage("comparing levels", detail=True)
         asked = self.theta > 0 or self._choosing.saliency == "stands out"
         self._medians = medians(self.sources) if asked else []
         self.levels = Levels(self.sources, self._medians, self._choosing)
         self.T = find_targets(self.sources, self.theta, self._solve) if self.theta else None
         self._noise_energy = torch.cat([noise_energy_of(s) for s in self.sources], dim=1)
         self._read_as = like.device, like.dtype
-        stage("comparing gradients")
+        stage("comparing gradients", detail=True)
         self._weigh()
 
     def _weigh(self) -> None:

@@ -56,7 +56,7 @@ def _targets(o: Tensor, theta: float) -> Tensor:
 
 def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
     """o of one source."""
-    stage("looking for targets")
+    stage("looking for targets", detail=True)
     nearest, *others = (torch.sym_min(*s.shape[-2:]) // parts for parts in AWAY)
     surround = _most_around(s, nearest, solver)
     for away in others:

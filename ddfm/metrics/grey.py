@@ -96,7 +96,10 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
 
 
 def _source(source: ImageLike, name: str) -> Grey:
-    """A source as `Grey`; a file or a picture is read as it is fused."""
+    """A source as `Grey`; a file or a picture is read as it is fused.
+
+    Only exposures of 16 bits are not: they are stretched together, and here each on its own.
+    """
     if _is_read(source):
         return as_grey(read_for_fusion(source, name), name)
     return as_grey(source, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,11 +123,15 @@ def _with_autocast() -> list[str]:
     """The kinds of devices for which autocast is on."""
     import torch
 
+    found = []
     try:
-        return [kind for kind in AUTOCAST if torch.is_autocast_enabled(kind)]
+        for kind in AUTOCAST:
+            with suppress(RuntimeError):  # not every version has autocast for each of them
+                found += [kind] if torch.is_autocast_enabled(kind) else []
     except TypeError:  # torch before 2.4
         on = {"cuda": torch.is_autocast_enabled(), "cpu": torch.is_autocast_cpu_enabled()}
         return [kind for kind in on if on[kind]]
+    return found
 
 
 def _may_have_gpu() -> bool:

@@ -22,7 +22,7 @@ from ddfm.errors import InputError, disk_explained
 from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.formats.radiometric import is_radiometric
-from ddfm.imaging.levels import most, used, with_levels
+from ddfm.imaging.levels import crowded, used, with_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import is_image, pages_in, read_source
 from ddfm.imaging.renderings import in_false_colors
@@ -62,11 +62,10 @@ def _picture_at(path: Path) -> dict[str, Any]:
 
     "values" are the least and the greatest value, or, of a radiometric file, those that become
     black and white, in its "unit". "spread" are those that become black and white where a small
-    part of 16 bits is used, "most" the limits of nearly all floating-point values where these are
-    a small part of their range. "no_data" is the share of pixels without data, which are ignored,
-    and "no_data_value" the one that marks them in a GeoTIFF. "coordinates" names its coordinate
-    system.
-    "photograph" tells whether a radiometric file is a pair by itself.
+    part of 16 bits is used, "crowded" the limits of nearly all floating-point values where these
+    are a small part of their range. "no_data" is the share of pixels without data, which are
+    ignored, and "no_data_value" the one that marks them in a GeoTIFF. "coordinates" names its
+    coordinate system. "photograph" tells whether a radiometric file is a pair by itself.
     "observed" is as in `Fusion.settings`, as far as one picture tells.
     """
     pages = pages_in(path)
@@ -93,7 +92,7 @@ def _picture_at(path: Path) -> dict[str, Any]:
         "values": _values(picture),
         "unit": picture.unit,
         "spread": used(picture),
-        "most": most(picture),
+        "crowded": crowded(picture),
         "no_data": round(1 - float(picture.valid.mean()), 6),
         "no_data_value": geo.nodata if geo else None,
         "coordinates": place.called if place else None,

@@ -24,6 +24,7 @@ from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.residual_unet import ResidualUNet
 from ddfm.priors.settings import (
     DIFFUSION,
+    SCHEDULES,
     alphas_bar_of,
     missing_diffusion,
     network_times,
@@ -94,6 +95,11 @@ def from_callable(
     own_name = getattr(function, "__name__", type(function).__name__)
     where = name or own_name
     if scheduler is not None:
+        given = next((key for key in (*SCHEDULES, "T") if config.get(key) is not None), None)
+        if given is not None:
+            raise InputError(
+                f"{where} has a scheduler, which defines {given}; leave out one of them"
+            )
         config |= _process_of(scheduler, where, config.pop("kind", None))
     network = function if isinstance(function, (UNet, ResidualUNet)) else None
     shape = () if network is not None else ("channels", "multiple")

@@ -23,6 +23,7 @@ from ddfm.priors.prior import Prior
 from ddfm.priors.settings import (
     SETTINGS,
     alphas_bar_of,
+    check_schedule,
     missing_diffusion,
     network_times,
     normalised,
@@ -161,6 +162,7 @@ def load_checkpoint(
         read_settings(path),
         normalised(config, "the call", only=SETTINGS),
     )
+    check_schedule(given, where)
     settings = infer_settings(state, given, where)
     missing = missing_network(settings) + missing_diffusion(settings)
     if settings.get("T", 1000) != 1000 and "rescale_timesteps" not in settings:

@@ -164,8 +164,9 @@ class FunctionPrior(Prior):
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         with _at_rest(self.function):
-            # A copy: x_t is needed below, and the function may write into what it is given.
-            prediction = self.function(x_t.to(self.dtype or x_t.dtype, copy=True), t)
+            # Copies: both are needed below, and the function may write into what it is given.
+            x = x_t.to(self.dtype or x_t.dtype, copy=True)
+            prediction = self.function(x, t.clone())
         if isinstance(prediction, Tensor) and prediction.shape[1:2] == (2 * self.channels,):
             prediction = prediction[:, : self.channels]
         prediction = of_shape(prediction, x_t.shape, f"the prior {self.name}")

@@ -30,8 +30,10 @@ from ddfm.priors.unet import UNetConfig
 __all__ = [
     "DIFFUSION",
     "NETWORK",
+    "SCHEDULES",
     "SETTINGS",
     "alphas_bar_of",
+    "check_schedule",
     "missing_diffusion",
     "network_times",
     "normalised",
@@ -104,11 +106,11 @@ def normalised(
         settings[key] = _typed(key, value, where) if key in SETTINGS else value
     if settings.get("kind", "eps") not in KINDS:
         raise unknown("prediction kind", str(settings["kind"]), KINDS)
-    _check_schedule(settings, where)
+    check_schedule(settings, where)
     return settings
 
 
-def _check_schedule(settings: Mapping[str, Any], where: str) -> None:
+def check_schedule(settings: Mapping[str, Any], where: str) -> None:
     """Raises if there is more than one noise schedule, of which one would be ignored."""
     given = [key for key in SCHEDULES if key in settings]
     if len(given) > 1:
@@ -177,7 +179,9 @@ def _multipliers(value: Any) -> tuple[float, ...] | None:
 
 
 def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings from several sources; later ones replace earlier ones, as a schedule does another.
+    """Settings from several sources; later ones replace earlier ones.
+
+    A schedule replaces another one, and the number of timesteps if it is a list of numbers.
 
     A number of heads also replaces the channels per head of an earlier source, which would
     otherwise take precedence in the network.
@@ -185,7 +189,8 @@ def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for layer in layers:
         if any(key in layer for key in SCHEDULES):
-            settings = {key: value for key, value in settings.items() if key not in SCHEDULES}
+            stale = {*SCHEDULES} if "schedule" in layer else {*SCHEDULES, "T"}
+            settings = {key: value for key, value in settings.items() if key not in stale}
         settings |= layer
         if "num_heads" in layer and "num_head_channels" not in layer:
             settings["num_head_channels"] = -1

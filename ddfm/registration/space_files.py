@@ -101,7 +101,9 @@ def _linear(kind: str, numbers: np.ndarray, fixed: np.ndarray, name: str) -> np.
     if len(numbers) != (12 if family in AFFINE else 6) or len(fixed) < 3:
         raise InputError(f"{name} is damaged: {kind} with {len(numbers)} parameters")
     if not (np.abs([*numbers, *fixed]) < LARGEST).all():  # nor is NaN
-        raise InputError(f"{name} is not a motion of volumes: its parameters are too large")
+        raise InputError(
+            f"{name} is not a motion of volumes: its parameters are not finite, or too large"
+        )
     if family in AFFINE:
         linear = numbers[:9].reshape(3, 3)
     elif family == "VersorRigid3DTransform":

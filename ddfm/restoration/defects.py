@@ -37,12 +37,12 @@ def without_jpeg_blocks(
     """The picture without the blocks of a compression, of the given quality or of the estimated."""
     quality = given.jpeg
     if quality is None:
-        stage(f"looking for JPEG blocks in {picture.name}")
+        stage(f"looking for JPEG blocks in {picture.name}", detail=True)
         quality = find_quality(grey(picture)) if picture.dtype == np.uint8 else None
     if not quality:
         return picture
     found["jpeg"] = quality
-    stage(f"removing JPEG blocks of {picture.name}")
+    stage(f"removing JPEG blocks of {picture.name}", detail=True)
     x = without_blocks(plane(grey(picture)), quality, denoise)
     return with_luminance(picture, levels_of(x)[0, 0].numpy())
 
@@ -51,13 +51,13 @@ def without_defects(
     picture: Picture, given: Observation, guide: np.ndarray | None, found: Found
 ) -> Picture:
     """The picture with a mask that excludes its rim, and without dead pixels and stripes."""
-    stage(f"looking for a frame of {picture.name}")
+    stage(f"looking for a frame of {picture.name}", detail=True)
     levels = before = grey(picture)
     mask = _mask_of(picture, levels, given, found)
     # Pixels of a map are not those of a sensor: a single one that is hot is an object.
     is_sensor = not picture.is_color and picture.metadata.place is None
     if given.dead or (given.dead is None and is_sensor):
-        stage(f"looking for dead pixels in {picture.name}")
+        stage(f"looking for dead pixels in {picture.name}", detail=True)
         dead = find_dead(levels)
         if int(dead.sum()) >= (1 if given.dead else MANY):
             levels = mended(levels, dead)
@@ -109,7 +109,7 @@ def _without_stripes(
     for way in ("columns", "rows"):
         if given not in ("auto", way):
             continue
-        stage(f"looking for stripes along {way}")
+        stage(f"looking for stripes along {way}", detail=True)
         turned = _turned(levels, way)
         beside, known = (None if p is None else _turned(p, way) for p in (guide, mask))
         stripes = find_stripes(turned, beside, known)

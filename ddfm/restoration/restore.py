@@ -134,13 +134,13 @@ def _estimated(
     levels = grey(picture)
     y = plane(levels)
     if given.noise is None:
-        stage(f"looking for noise in {picture.name}")
+        stage(f"looking for noise in {picture.name}", detail=True)
         law = law_in(y, plane(grey(file)) if is_jpeg else y, is_jpeg, clean)
         given = replace(given, noise=law)
     # Noise, JPEG blocks and frames would hide a blur.
     hidden = given.noise or is_jpeg or picture.mask is not None
     if given.blur is None and given.scale is None and not hidden:
-        stage(f"looking for a blur of {picture.name}")
+        stage(f"looking for a blur of {picture.name}", detail=True)
         blur = find_blur(levels)
         if blur is not None and not is_noise(y, noise_level(y), clean):
             given = replace(given, blur=blur)

@@ -48,7 +48,7 @@ def coarse_size(picture: Picture, given: Observation, size: Size, found: Found) 
         return min(h, picture.size[0]), min(w, picture.size[1])
     if picture.dtype != np.uint8 or picture.mask is not None:
         return picture.size
-    stage(f"checking whether {picture.name} was enlarged")
+    stage(f"checking whether {picture.name} was enlarged", detail=True)
     coarse = find_coarse(grey(picture))
     if coarse is None:
         return picture.size
@@ -80,7 +80,7 @@ def sharp(
     asked = bool(given.blur) or bool(given.noise)
     if not smaller and not asked:
         return resized(picture, size)
-    stage(f"sharpening {picture.name}")
+    stage(f"sharpening {picture.name}", detail=True)
     y = plane(grey(picture))
     if coarse != picture.size:
         y, _ = taken_back(y, coarse)

@@ -105,7 +105,11 @@ def placed(moving: Volume, fixed: Volume, matrix: np.ndarray) -> tuple[Volume, d
     """
     off = apart(corners_of(fixed.shape, fixed.affine), matrix, np.eye(4))
     moved = replace(moving, affine=np.linalg.inv(matrix) @ moving.affine)
-    check_overlap(moved, fixed)
+    if not overlap(moved, fixed):
+        raise InputError(
+            f"{moving.name} and {fixed.name} do not overlap where the transform (--transform) "
+            "places them; is that of these files, and not the inverse?"
+        )
     left = _looked(moved, fixed)
     if left.sure and left.off > _most(fixed):
         warnings.warn(

@@ -72,7 +72,7 @@ def _read(path: Path, series: int | None) -> Volume:
     _check_alike(slices, name)
     if len(slices) == 1 and path.is_file():
         warnings.warn(
-            f"{name} holds a single slice; to read the series that it belongs to, give its folder",
+            f"{name} holds a single slice; if it belongs to a series, give its folder",
             DdfmWarning,
             stacklevel=4,
         )

@@ -26,14 +26,19 @@ def slice_groups(head: Any, frames: int) -> list[Any] | None:
     gap = head.get("SpacingBetweenSlices")
     if kind[2:3] != [RECONSTRUCTED] or len(detectors) != 1 or not gap:
         return None
-    first = detectors[0].get("ImagePositionPatient")
-    turned = detectors[0].get("ImageOrientationPatient")
-    places = _places(head, frames)
-    if places is None or not first or not turned or (len(first), len(turned)) != (3, 6):
+    first = _numbers(detectors[0].get("ImagePositionPatient"))
+    orientation = detectors[0].get("ImageOrientationPatient")
+    turned = _numbers(orientation)
+    places, gaps = _places(head, frames), _numbers(gap)
+    if places is None or (len(first), len(turned), len(gaps)) != (3, 6, 1):
         return None
-    rows, columns = np.array(turned[:3], float), np.array(turned[3:], float)
-    positions = np.array(first, float) + np.outer(places, float(gap) * np.cross(rows, columns))
-    return [_groups(position, turned) for position in positions]
+    positions = first + np.outer(places, gaps[0] * np.cross(turned[:3], turned[3:]))
+    return [_groups(position, orientation) for position in positions]
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """The values of an element that may be missing, or have more or fewer than it should."""
+    return np.atleast_1d(np.array([] if value is None else value, float))
 
 
 def _places(head: Any, frames: int) -> np.ndarray | None:
@@ -45,12 +50,12 @@ def _places(head: Any, frames: int) -> np.ndarray | None:
     return numbers - 1 if sorted(numbers) == list(range(1, frames + 1)) else None
 
 
-def _groups(position: np.ndarray, turned: Any) -> Any:
+def _groups(position: np.ndarray, orientation: Any) -> Any:
     from pydicom.dataset import Dataset
 
     place, plane, groups = Dataset(), Dataset(), Dataset()
     # Decimal strings have at most 16 characters, and pydicom warns of longer ones.
     place.ImagePositionPatient = [round(float(x), 6) for x in position]
-    plane.ImageOrientationPatient = list(turned)
+    plane.ImageOrientationPatient = list(orientation)
     groups.PlanePositionSequence, groups.PlaneOrientationSequence = [place], [plane]
     return groups

@@ -143,7 +143,11 @@ def test_a_function_may_write_into_what_it_is_given(kind, channels):
     def fused(function):
         return fuse(prior=ddfm.load_prior(function, **told), trajectory=True)
 
-    found, expected = fused(lambda x, t: x.mul_(0.5)), fused(lambda x, t: x * 0.5)
+    def in_place(x, t):
+        t.mul_(2)
+        return x.mul_(0.5)
+
+    found, expected = fused(in_place), fused(lambda x, t: x * 0.5)
     assert np.array_equal(found.image, expected.image)
     for ours, theirs in zip(found.trajectory, expected.trajectory, strict=True):
         assert np.array_equal(ours.x_t, theirs.x_t)

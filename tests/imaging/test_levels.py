@@ -139,8 +139,10 @@ def test_the_command_reports_levels_that_a_stack_shares(tmp_path, monkeypatch):
     for number in range(3):
         tifffile.imwrite(f"{number}.tif", centikelvin(1000 - number, 4000 + number))
     command = ["fuse", "0.tif", "1.tif", "2.tif", "-o", "o.tif", "--prior", "gaussian"]
-    told = ddfm_run(*command, "--task", "multi-focus").stderr
-    assert told.startswith("0.tif and the others: their values, 100") and told.count("values") == 1
+    for more in ((), ("--range-a", "auto", "--overwrite")):  # which is the default
+        told = ddfm_run(*command, "--task", "multi-focus", *more).stderr
+        assert told.startswith("0.tif and the others: their values, 100")
+        assert told.count("values") == 1
     unstretched = ddfm_run(*command, "--task", "multi-focus", "--range-a", "full", "--overwrite")
     assert "their values" not in unstretched.stderr
     assert tifffile.imread("o.tif")[1:].max() < 4100

@@ -125,6 +125,8 @@ def test_links_are_listed_by_what_they_lead_to(tmp_path):
     (a / "link.png").symlink_to("x.png")
     (a / "nothing.png").symlink_to("gone.png")  # it fails when it is read
     (a / "folder.png").symlink_to(b)
+    (a / "itself.png").symlink_to("itself.png")
+    (a / "in_a_file.png").symlink_to("x.png/y.png")
     os.mkfifo(a / "pipe.png")
     pairing = find_pairs(a, b)
     assert [pair.name for pair in pairing.pairs] == ["link", "nothing", "x"]

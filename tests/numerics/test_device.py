@@ -105,9 +105,26 @@ def test_settings_of_torch_change_no_pixel(changed, settings):
 
     expected = fused()
     with changed():
+        before = torch.get_default_dtype()
         found = fused()
-        assert torch.empty(0).dtype == torch.get_default_dtype()
+        assert torch.get_default_dtype() == before
     assert np.array_equal(found, expected)
+
+
+def test_versions_of_torch_that_know_less_of_autocast_are_served(monkeypatch):
+    """2.4 has none for mps and raises a RuntimeError; before, the question took no kind."""
+    asked = torch.is_autocast_enabled
+
+    def of_2_4(kind):
+        if kind == "mps":
+            raise RuntimeError("unknown device type for autocast")
+        return asked(kind)
+
+    for known in (of_2_4, lambda: False):
+        monkeypatch.setattr(torch, "is_autocast_enabled", known)
+        with torch.autocast("cpu", dtype=torch.bfloat16), undisturbed():
+            x = torch.ones(2, 2)
+            assert (x @ x).dtype == torch.float32
 
 
 def test_settings_of_torch_are_as_before_afterwards():

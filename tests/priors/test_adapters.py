@@ -118,8 +118,9 @@ class TestDiffusers:
 
     def test_a_scheduler_and_another_schedule_are_refused(self, diffusers):
         given = {"scheduler": diffusers.DDPMScheduler(), "channels": 3}
-        with pytest.raises(DdfmError, match="has both schedule and alphas_bar"):
-            load_prior(lambda x, t: x, schedule="cosine", **given)
+        for key, value in {"schedule": "cosine", "T": 500}.items():
+            with pytest.raises(DdfmError, match=f"a scheduler, which defines {key}; leave out"):
+                load_prior(lambda x, t: x, **{key: value}, **given)
         with pytest.raises(DdfmError, match="the network predicts \"eps\", not 'v'"):
             load_prior(lambda x, t: x, kind="v", **given)
 

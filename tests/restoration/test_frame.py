@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from ddfm import Observation, read_image
 from ddfm.imaging.formats.flir import read_thermal
+from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.restore import restored
@@ -78,6 +79,16 @@ def test_padding_stays_a_frame_in_a_chosen_range():
     padded = degrees_beside_a_cold_wall()
     padded[:, 90:] = 0
     picture = read_image(padded, levels=(24, 32))
+    assert found(picture)["frame"] == pytest.approx(90 / 128, abs=0.01)
+
+
+def test_a_few_hot_pixels_along_the_border_hide_no_frame():
+    """A tenth of a percent of a 16-bit picture is clipped by default."""
+    counts = np.rint(100 * degrees_beside_a_cold_wall()).astype(np.uint16)
+    counts[:, 90:] = 0
+    counts[0, 3:6] = 4000, 4200, 4600
+    picture = with_levels(read_image(counts))
+    assert picture.range is not None
     assert found(picture)["frame"] == pytest.approx(90 / 128, abs=0.01)
 
 

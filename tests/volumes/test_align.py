@@ -110,6 +110,9 @@ def test_a_motion_of_the_wrong_direction_causes_a_warning(pair, recwarn):
     with pytest.warns(DdfmWarning, match=r"B seems to be (39|40|41) mm off A .* not the inverse"):
         wrong, about = placed(second, first, np.linalg.inv(motion))
     assert about["applied"] and np.allclose(wrong.affine[:3, 3], (24, -32, 0))  # used as it is
+    motion[:3, 3] *= 30
+    with pytest.raises(DdfmError, match=r"B and A do not overlap where the transform .* inverse\?"):
+        placed(second, first, motion)
 
 
 def test_volumes_that_do_not_overlap_are_refused_with_advice_that_works(pair):

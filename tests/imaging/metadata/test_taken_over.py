@@ -357,7 +357,8 @@ def test_a_world_file_is_not_read_with_a_warning_if_nothing_else_gives_a_place(t
 
 
 @pytest.mark.parametrize(
-    ("suffix", "world"), [("png", "pgw"), ("jpg", "JGW"), ("jp2", "j2w"), ("png", "wld")]
+    ("suffix", "world"),
+    [("png", "pgw"), ("jpg", "JGW"), ("JPG", "jgw"), ("jp2", "j2w"), ("png", "wld")],
 )
 def test_world_files_of_other_pictures_are_named_as_well(tmp_path, fuser, suffix, world):
     path = tmp_path / f"a.{suffix}"
