@@ -64,8 +64,8 @@ def test_stages_are_logged_by_the_name_of_the_package(caplog):
         ddfm.fuse(A, B, prior="gaussian", clean=0.01)
     stages = [record.getMessage() for record in caplog.records if record.name == "ddfm"]
     assert stages[0] == "loading the prior"
-    assert stages[-1] == "making a first guess"
-    assert {"removing noise", "fusing 48 x 40 pixels"} < set(stages)
+    assert stages[-1] == "fusing 48 x 40 pixels"
+    assert "removing noise" in stages
 
 
 def test_objects_have_a_repr_of_one_line():

@@ -21,6 +21,7 @@ __all__ = [
     "find_device",
     "find_dtype",
     "found_without_torch",
+    "kinds_with_autocast",
     "undisturbed",
 ]
 
@@ -112,14 +113,14 @@ def undisturbed() -> Iterator[None]:
     import torch
 
     with ExitStack() as stack:
-        for kind in _with_autocast():
+        for kind in kinds_with_autocast():
             stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
 
 
-def _with_autocast() -> list[str]:
+def kinds_with_autocast() -> list[str]:
     """The kinds of devices for which autocast is on."""
     import torch
 
