@@ -111,6 +111,7 @@ def test_settings_of_torch_change_no_pixel(changed, settings):
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.filterwarnings("ignore:torch.is_autocast_cpu_enabled")  # of later versions
 def test_versions_of_torch_that_know_less_of_autocast_are_served():
     """2.4 has none for mps and raises a RuntimeError; before, the question took no kind."""
     asked = torch.is_autocast_enabled
