@@ -53,6 +53,7 @@ def main(folder: Path, boxes: Path, also: tuple[str, ...]) -> None:
     annotated = read_boxes(boxes, on=("infrared", "visible"))
     others = [from_folder(name, Path(at)) for name, _, at in (one.partition("=") for one in also)]
     dataset = find_dataset(folder)
+    made_elsewhere = {one.name: one.results(dataset.name) for one in others}
     kept: dict[tuple[str, str], list[float]] = {}
     for pair in dataset.pairs:
         persons = [b.corners for b in annotated.boxes.get(pair.name, []) if b.kind == "person"]
@@ -61,7 +62,7 @@ def main(folder: Path, boxes: Path, also: tuple[str, ...]) -> None:
             "ddfm": fuser(*pair.files, progress=False).image,
             "average": average(infrared, visible),
             "maximum": maximum(infrared, visible),
-        } | {one.name: levels(one.result(dataset.name, pair.name)) for one in others}
+        } | {name: levels(find(pair.name)) for name, find in made_elsewhere.items()}
         seen = {box: contrast(infrared, box) for box in persons}
         for method, image in fused.items():
             shares = kept.setdefault((method, annotated.groups.get(pair.name, "all")), [])

@@ -11,10 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -30,6 +30,8 @@ __all__ = [
     "quieter",
     "stage",
 ]
+
+Held = TypeVar("Held")
 
 LOG = logging.getLogger("ddfm")
 LOG.addHandler(logging.NullHandler())
@@ -64,27 +66,26 @@ def part_done(number: int, of: int) -> None:
         listener(number, of)
 
 
-@contextmanager
-def counting_parts(listener: Callable[[int, int], None]) -> Iterator[None]:
+def counting_parts(listener: Callable[[int, int], None]) -> AbstractContextManager[None]:
     """Within this context, the listener is called for each part that is done."""
-    token = _of_parts.set(listener)
-    try:
-        yield
-    finally:
-        _of_parts.reset(token)
+    return _holding(_of_parts, listener)
 
 
-@contextmanager
-def ended_by(check: Callable[[], object]) -> Iterator[None]:
+def ended_by(check: Callable[[], object]) -> AbstractContextManager[None]:
     """Within this context, `check` is called at each stage and part; what it raises ends the work.
 
     It is for work that nobody waits for any more: it ends within seconds, wherever it is.
     """
-    token = _check.set(check)
+    return _holding(_check, check)
+
+
+@contextmanager
+def _holding(variable: ContextVar[Held], value: Held) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _check.reset(token)
+        variable.reset(token)
 
 
 def _may_end() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +82,10 @@ class Method:
         """All files of results made elsewhere."""
         return [p for p in self.folder.rglob("*") if p.is_file()] if self.folder else []
 
-    def result(self, dataset: str, name: str) -> Path:
-        """The file of a result made elsewhere, by its set and pair."""
+    def results(self, dataset: str) -> Callable[[str], Path]:
+        """Finds results of a set made elsewhere by the names of pairs; lists their folder once."""
         folder = self.results_of(dataset)
-        return result_of(name, results_in(folder), folder)
+        return partial(result_of, results=results_in(folder), folder=folder)
 
     def results_of(self, dataset: str) -> Path:
         """The folder with the results made elsewhere of a set: its own, or that of all sets."""

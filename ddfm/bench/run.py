@@ -215,9 +215,10 @@ class _Run:
         """Measures results made elsewhere on a set."""
         resize = self._settings(method, dataset)["resize"]
         measure = against_sources(dataset.task, self.result.ssim_range)
+        find = method.results(dataset.name)
         for pair in dataset.pairs:
             try:
-                file = method.result(dataset.name, pair.name)
+                file = find(pair.name)
                 values = measure.values(file, read_sources(pair.files, resize))
                 self.result.rows.append(Row(method.name, dataset.name, pair, file, None, values))
             except (DdfmError, MemoryError, RuntimeError) as error:

@@ -100,7 +100,8 @@ def from_callable(
             raise InputError(
                 f"{where} has a scheduler, which defines {given}; leave out one of them"
             )
-        config |= _process_of(scheduler, where, config.pop("kind", None))
+        alphas_bar, kind = _process_of(scheduler, where, config.pop("kind", None))
+        config |= {"alphas_bar": alphas_bar, "kind": kind}
     network = function if isinstance(function, (UNet, ResidualUNet)) else None
     shape = () if network is not None else ("channels", "multiple")
     settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
@@ -213,11 +214,11 @@ def from_diffusers(
             f"{where} comes without its noise schedule; pass its scheduler to ddfm.load_prior"
         )
     _refuse_conditioning(unet.config, where)
-    alphas_bar, own_kind = _schedule_of(scheduler, where)
+    alphas_bar, kind = _process_of(scheduler, where, kind)
     prior = FunctionPrior(
         _DiffusersNetwork(unet),
         alphas_bar,
-        kind=_agreed(own_kind, kind, f"the scheduler of {where}", "prediction_type"),
+        kind=kind,
         channels=unet.config.in_channels,
         multiple=2 ** (len(unet.config.block_out_channels) - 1),
         name=where,
@@ -333,7 +334,8 @@ def _config(file: Path) -> dict[str, Any]:
     return config
 
 
-def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:
+def _process_of(scheduler: Any, where: str, kind: str | None) -> tuple[Tensor, str]:
+    """The noise schedule of a scheduler, and its kind; `kind` is the one asked for."""
     alphas_bar = getattr(scheduler, "alphas_cumprod", None)
     if alphas_bar is None:
         raise InputError(
@@ -345,14 +347,9 @@ def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:
         raise InputError(
             f"the scheduler of {where} predicts {short(prediction)}, which no prior can use"
         )
-    return torch.as_tensor(alphas_bar).double().cpu(), DIFFUSERS_KINDS[prediction]
-
-
-def _process_of(scheduler: Any, where: str, kind: str | None) -> dict[str, Any]:
-    """The settings of the process that a scheduler defines; `kind` is the one asked for."""
-    alphas_bar, own = _schedule_of(scheduler, where)
+    own = DIFFUSERS_KINDS[prediction]
     kind = _agreed(own, kind, f"the scheduler of {where}", "prediction_type")
-    return {"alphas_bar": alphas_bar, "kind": kind}
+    return torch.as_tensor(alphas_bar).double().cpu(), kind
 
 
 def _refuse_conditioning(config: Any, where: str) -> None:

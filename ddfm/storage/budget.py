@@ -23,8 +23,8 @@ from ddfm.errors import InputError
 __all__ = ["ask_bytes", "ask_enlarged", "ask_pixels", "limited", "max_bytes", "max_pixels"]
 
 PIXELS, BYTES = "DDFM_MAX_MEGAPIXELS", "DDFM_MAX_BYTES"
-_OPTION = f"--max-megapixels ({PIXELS})", "180"
 MEGAPIXELS = 180.0
+_OPTION = f"--max-megapixels ({PIXELS})", f"{MEGAPIXELS:g}"
 SHARE = 1 / 4  # of the memory of the machine, for one file
 ALWAYS = 2**30  # bytes that any file may take, however small it is
 RATIO = 200  # most bytes of memory per byte of the file, beyond `ALWAYS`
