@@ -75,8 +75,9 @@ class OnDask:
             from distributed import Client, LocalCluster
         except ImportError as error:
             raise missing_extra("distributed", "dask", "the engine dask", error) from None
-        # It prints lost connections itself. Its import sets the level, so ours comes after it.
-        stack.enter_context(quieter("distributed.client"))
+        # It prints lost connections itself. Its import sets the levels, so ours come after it.
+        for name in ("distributed", "distributed.client"):
+            stack.enter_context(quieter(name))
         stack.enter_context(dask.config.set({_LARGE: "4 GB"}))  # the work includes the weights
         try:
             if self.scheduler is not None:

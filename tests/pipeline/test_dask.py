@@ -129,7 +129,10 @@ class Alone:
 def test_a_cluster_that_is_lost_ends_the_run_with_one_line(tmp_path, folders):
     scheduler = Alone(tmp_path)
     command = [sys.executable, "-m", "ddfm", "fuse", *folders, "-o", tmp_path / "out", *FAST]
-    quick = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}  # to connect again
+    quick = os.environ | {
+        "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s",  # to connect again
+        "DASK_DISTRIBUTED__CLIENT__HEARTBEAT": "1ms",  # so that one is on its way in any case
+    }
     pipes = {"stderr": subprocess.PIPE, "text": True, "env": quick}
     try:
         with subprocess.Popen([*command, "--scheduler", scheduler.address], **pipes) as run:
