@@ -9,7 +9,6 @@ Pillow would drop its lower bits.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -23,8 +22,14 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, DdfmWarning, InputError
-from ddfm.imaging.formats.boxes import boxed_metadata, boxed_orientation, boxed_profile, is_boxed
 from ddfm.imaging.formats.flir import PERCENTILES, Celsius
+from ddfm.imaging.formats.jpeg2000 import (
+    boxed_metadata,
+    boxed_orientation,
+    boxed_profile,
+    is_boxed,
+    is_deep,
+)
 from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
@@ -173,7 +178,7 @@ def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
         if path.suffix.lower() in TABLES and not page:
             return read_table(path, name)
         _check_page(page, _pages_in(path, head, name), name)
-        if _is_deep_jpeg2000(path, head):
+        if is_deep(path, head):
             raise InputError(
                 f"{name}: JPEG 2000 colour of more than 8 bits cannot be read without loss; "
                 "convert it to PNG or TIFF first"
@@ -275,16 +280,3 @@ def _from_tensor(tensor: Any, name: str) -> Picture:
 def _head(path: Path) -> bytes:
     with open(path, "rb") as file:
         return file.read(4096)
-
-
-def _is_deep_jpeg2000(path: Path, head: bytes) -> bool:
-    """Whether a JPEG 2000 file has colour of more than 8 bits, by its SIZ marker segment."""
-    if head[4:8] != b"jP  " and head[:4] != b"\xff\x4f\xff\x51":
-        return False
-    with open(path, "rb") as file:
-        data = file.read(1 << 20)
-    siz = re.search(rb"\xff\x4f\xff\x51.{36}(..)(.)", data, re.DOTALL)
-    if siz is None:
-        return False
-    channels, precision = int.from_bytes(siz[1], "big"), (siz[2][0] & 127) + 1
-    return channels > 1 and precision > 8

@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, StorageError, one_line, unknown
-from ddfm.imaging.formats.boxes import add_boxes, with_profile
+from ddfm.imaging.formats.jpeg2000 import add_boxes, with_profile
 from ddfm.imaging.formats.plugins import suffix_is_read
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tiff import write_pages, write_tiff

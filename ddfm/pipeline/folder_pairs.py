@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ddfm.errors import InputError
 from ddfm.imaging.formats.flir import has_photograph, is_flir
-from ddfm.imaging.formats.segments import is_cut_off
+from ddfm.imaging.formats.jpeg import is_cut_off
 from ddfm.imaging.pairing import (
     SUBFOLDER,
     Pair,

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps, features
 
 from ddfm.errors import DdfmError, DdfmWarning
-from ddfm.imaging.formats.boxes import add_boxes
+from ddfm.imaging.formats.jpeg2000 import add_boxes
 from ddfm.imaging.formats.tags import DOUBLE, LONG, Entry, block
 from ddfm.imaging.metadata.geo import Geo
 from ddfm.imaging.pairing import other_files

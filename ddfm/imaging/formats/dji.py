@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from ddfm.errors import InputError
+from ddfm.imaging.formats.jpeg import segments
 from ddfm.imaging.formats.pil import metadata_of
-from ddfm.imaging.formats.segments import segments
 from ddfm.imaging.levels import spread
 from ddfm.imaging.picture import Picture, from_array, orient
 from ddfm.imaging.unreadable import explained

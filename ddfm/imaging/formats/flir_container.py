@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ddfm.errors import InputError, missing_extra
-from ddfm.imaging.formats.segments import is_cut_off, segments
+from ddfm.imaging.formats.jpeg import is_cut_off, segments
 from ddfm.imaging.unreadable import advice_for
 from ddfm.storage.budget import ask_pixels
 

@@ -1,4 +1,4 @@
-"""JPEG 2000: the boxes that make up a file, which hold its metadata.
+"""JPEG 2000: the depth of a file, and the boxes that make it up, which hold its metadata.
 
 A box consists of its length, four letters for its type, and its content (ISO 15444-1, annex I).
 Metadata are in boxes of type "uuid", whose content begins with an identifier of 16 bytes; they may
@@ -7,6 +7,7 @@ follow the picture. The colour profile is in a box "colr" within the header box,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -30,6 +31,7 @@ __all__ = [
     "boxed_orientation",
     "boxed_profile",
     "is_boxed",
+    "is_deep",
     "uuid_boxes",
     "with_profile",
 ]
@@ -48,6 +50,19 @@ MOST_BYTES = 1 << 22
 def is_boxed(head: bytes) -> bool:
     """Whether a file's first bytes are those of JPEG 2000 in boxes."""
     return head[:12] == b"\0\0\0\x0cjP  \r\n\x87\n"
+
+
+def is_deep(path: Path, head: bytes) -> bool:
+    """Whether this is JPEG 2000 in colour of more than 8 bits, by its SIZ marker segment."""
+    if head[4:8] != b"jP  " and head[:4] != b"\xff\x4f\xff\x51":
+        return False
+    with open(path, "rb") as file:
+        data = file.read(1 << 20)
+    siz = re.search(rb"\xff\x4f\xff\x51.{36}(..)(.)", data, re.DOTALL)
+    if siz is None:
+        return False
+    channels, precision = int.from_bytes(siz[1], "big"), (siz[2][0] & 127) + 1
+    return channels > 1 and precision > 8
 
 
 def uuid_boxes(path: Path) -> dict[bytes, bytes]:
