@@ -42,7 +42,6 @@ from ddfm.imaging.formats.tiff_pages import (
     page_metadata,
     whole_pages,
 )
-from ddfm.imaging.formats.world import unread_world
 from ddfm.imaging.levels import Levels, with_levels
 from ddfm.imaging.picture import Picture, from_array, no_valid_pixel, orient
 from ddfm.imaging.quiet import silence_libtiff
@@ -174,7 +173,7 @@ def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
     with explained(name):
         head = _head(path)
         if is_tiff(head):
-            return _read_tiff(path, page, name)
+            return _with_world(_read_tiff(path, page, name), path)
         if path.suffix.lower() in TABLES and not page:
             return read_table(path, name)
         _check_page(page, _pages_in(path, head, name), name)
@@ -196,7 +195,19 @@ def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
 
 
 def _with_world(picture: Picture, path: Path) -> Picture:
-    return replace(picture, metadata=replace(picture.metadata, unplaced=unread_world(path)))
+    unplaced = (*picture.metadata.unplaced, *_unread_world(path))
+    return replace(picture, metadata=replace(picture.metadata, unplaced=unplaced))
+
+
+def _unread_world(path: Path) -> tuple[str, ...]:
+    """What to do about the world file of a picture, six lines of text beside it; or nothing."""
+    kind = path.suffix[1:].lower()
+    short = f"{kind[:1]}{kind[-1:]}w"
+    for suffix in (short, short.upper(), f"{kind}w", "wld"):
+        if (beside := path.with_suffix(f".{suffix}")).is_file():
+            into = f"gdal_translate IN{path.suffix} OUT.tif writes it into a GeoTIFF"
+            return (f"its world file {beside.name} is not read; {into}",)
+    return ()
 
 
 def _read_tiff(path: Path, page: int, name: str) -> Picture:

@@ -16,6 +16,7 @@ from PIL import Image
 from ddfm.errors import InputError
 from ddfm.imaging.formats.jpeg import segments
 from ddfm.imaging.formats.pil import metadata_of
+from ddfm.imaging.formats.tags import ORIENTATION
 from ddfm.imaging.levels import spread
 from ddfm.imaging.picture import Picture, from_array, orient
 from ddfm.imaging.unreadable import explained
@@ -26,7 +27,7 @@ __all__ = ["COUNTS", "is_dji", "read_dji"]
 
 COUNTS = "counts"  # the unit of a picture of raw values
 _RAW = 0xE3
-_MAKE, _ORIENTATION = 271, 274
+_MAKE = 271
 
 
 def is_dji(path: str | os.PathLike[str]) -> bool:
@@ -57,7 +58,7 @@ def read_dji(
         raw = b"".join(body for marker, body in segments(path) if marker == _RAW)
         with Image.open(path, formats=["JPEG"]) as image:
             width, height = image.size
-            orientation = image.getexif().get(_ORIENTATION, 1)
+            orientation = image.getexif().get(ORIENTATION, 1)
             metadata = metadata_of(image)
     finer = isqrt(max(1, 2 * width * height // max(len(raw), 1)))  # enlargement of the rendering
     tall, wide = height // finer, width // finer

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from ddfm.errors import InputError
-from ddfm.imaging.formats.tags import SHORT, Entry, block, directory_in, in_block
+from ddfm.imaging.formats.tags import ORIENTATION, SHORT, Entry, block, directory_in, in_block
 from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import Exif, exif_in
 from ddfm.imaging.metadata.geo import GEO_TAGS, Geo, geo_in, turned
@@ -42,7 +42,6 @@ _GEO = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")  # GeoJP2: a GeoTIFF of
 _PIXEL = {tag: Entry.of(SHORT, 1) for tag in (256, 257, 259, 262, 277, 278, 279)}
 _PIXEL |= {tag: Entry.of(SHORT, 8) for tag in (258, 273)}
 _BY_PROFILE = (2, 3)  # first byte of a "colr" whose content, from the fourth byte, is a profile
-_ORIENTATION = 274
 MOST_BOXES = 1000
 MOST_BYTES = 1 << 22
 
@@ -76,10 +75,10 @@ def boxed_orientation(path: Path) -> int:
     """The EXIF orientation of a JPEG 2000 file, 1 if it has none."""
     opened = in_block(uuid_boxes(path).get(_EXIF, b"").removeprefix(b"Exif\0\0"))
     try:
-        found = directory_in(*opened, {_ORIENTATION}) if opened else {}
+        found = directory_in(*opened, {ORIENTATION}) if opened else {}
     except InputError:  # damaged EXIF is reported with the other metadata
         return 1
-    number = next(iter(found[_ORIENTATION].numbers), 1) if _ORIENTATION in found else 1
+    number = next(iter(found[ORIENTATION].numbers), 1) if ORIENTATION in found else 1
     return int(number) if number in range(1, 9) else 1  # a damaged one may be NaN
 
 

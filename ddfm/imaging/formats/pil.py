@@ -18,6 +18,7 @@ from PIL import Image, ImageFile
 
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.formats.plugins import deep_samples, heic_depth
+from ddfm.imaging.formats.tags import ORIENTATION
 from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import Exif, exif_in
 from ddfm.imaging.metadata.xmp import kept
@@ -28,7 +29,7 @@ __all__ = ["READABLE", "bytes_needed", "from_pil", "from_pil_file", "metadata_of
 # Other formats that Pillow knows run interpreters (EPS) or hold no photographs.
 READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF", "PPM")
 
-_ORIENTATION, _IPTC = 274, 0x0404
+_IPTC = 0x0404
 _SWAPPED = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
 _GREY_ALPHA = "LA;16B"
 _TARGET = {  # the mode that each mode is converted to: without, and with a transparent colour
@@ -153,7 +154,7 @@ def _finish(
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation of a loaded image; PNG may have it at the end of the file."""
     with suppress(Exception):  # damaged EXIF is reported with the other metadata
-        stored = image.getexif().get(_ORIENTATION)
+        stored = image.getexif().get(ORIENTATION)
         return stored if isinstance(stored, int) else 1
     return 1
 

@@ -17,10 +17,20 @@ import numpy as np
 
 from ddfm.errors import InputError
 
-__all__ = ["Directory", "Entry", "block", "directory_in", "in_block", "integer", "with_entries"]
+__all__ = [
+    "ORIENTATION",
+    "Directory",
+    "Entry",
+    "block",
+    "directory_in",
+    "in_block",
+    "integer",
+    "with_entries",
+]
 
 Order = Literal["<", ">"]
 
+ORIENTATION = 274  # the tag by which pictures are turned, in TIFF and EXIF
 ASCII, SHORT, LONG, UNDEFINED, DOUBLE = 2, 3, 4, 7, 12
 # For each kind of value, the type of its numbers in NumPy, and how many of them make a value.
 _KINDS = {

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError
-from ddfm.imaging.formats.tags import Entry, with_entries
-from ddfm.imaging.formats.tiff_pages import MASK, ORIENTATION, REDUCED, XMP
+from ddfm.imaging.formats.tags import ORIENTATION, Entry, with_entries
+from ddfm.imaging.formats.tiff_pages import MASK, REDUCED, XMP
 from ddfm.imaging.formats.tiff_strips import (
     BY_LIBTIFF,
     DEFLATE,

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ddfm.errors import InputError
-from ddfm.imaging.formats.tags import Directory, Order, directory_in, integer
-from ddfm.imaging.formats.world import unread_world
+from ddfm.imaging.formats.tags import ORIENTATION, Directory, Order, directory_in, integer
 from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import read_exif
 from ddfm.imaging.metadata.geo import GEO_TAGS, Geo, geo_in, turned
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MASK",
-    "ORIENTATION",
     "REDUCED",
     "XMP",
     "bytes_at",
@@ -39,7 +37,7 @@ __all__ = [
     "whole_pages",
 ]
 
-ORIENTATION, XMP = 274, 700  # tags
+XMP = 700  # a tag, as those that follow
 _WIDTH, _HEIGHT, _IPTC, _SUBFILE = 256, 257, 33723, 254
 _SUBFILES, _DNG = 330, 50706  # the tags of further images within a page, and of DNG's version
 _RPC = 50844
@@ -128,8 +126,7 @@ def page_metadata(path: Path, page: int) -> Metadata:
             lambda: kept(packet, iptc) if packet or iptc else None,
             geo,
         )
-        unplaced = (_NO_RPC,) if _RPC in tags else ()
-        return replace(found, unplaced=unplaced + unread_world(path))
+        return replace(found, unplaced=(_NO_RPC,) if _RPC in tags else ())
 
 
 def _page(file: BinaryIO, page: int) -> tuple[int, Order, bool]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from ddfm.errors import InputError
 from ddfm.imaging.formats.tags import (
     LONG,
+    ORIENTATION,
     SHORT,
     UNDEFINED,
     Directory,
@@ -31,7 +32,7 @@ MOST = 1 << 22  # most bytes of a block that is read
 LARGEST = 60_000  # most bytes of the values that are kept: a JPEG has no room for more
 
 PHOTO, GPS = 34665, 34853  # tags that point to the directories of the photograph and of GPS
-ORIENTATION, SOFTWARE, VERSION, WIDTH, HEIGHT = 274, 305, 36864, 40962, 40963
+SOFTWARE, VERSION, WIDTH, HEIGHT = 305, 36864, 40962, 40963
 # Title, maker, model, resolution and its unit, time, artist, host, rating, Windows' own, copyright.
 _IMAGE_TAGS = frozenset(
     (*(270, 271, 272, 282, 283, 296, 306, 315, 316, 18246, 18249), *range(40091, 40096), 33432)
