@@ -11,15 +11,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
+
+from PIL import Image
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
-from ddfm.imaging.formats.packets import packet_in
+from ddfm.imaging.formats import jpeg2000
+from ddfm.imaging.formats.pil import READABLE, packet_of
+from ddfm.imaging.formats.plugins import opened_by
+from ddfm.imaging.formats.tiff_pages import XMP, is_tiff, page_tags
 from ddfm.imaging.metadata import xmp
 from ddfm.imaging.unreadable import explained
-from ddfm.storage.inputs import existing_file, json_object
+from ddfm.storage.inputs import BoundedFile, existing_file, json_object
 
 __all__ = ["Record", "is_record", "read_record"]
 
@@ -115,7 +120,7 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
     """Read the record of how a picture was made; None if it has none. Pixels are not read."""
     path = existing_file(path)
     with explained(str(path)):
-        packet = packet_in(path)
+        packet = _packet_in(path)
     if packet is None:
         return None
     try:
@@ -125,6 +130,20 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
             return None  # damaged by another program, like any metadata: no record was in it
         raise InputError(f"{path}: {error}") from None
     return None if text is None else Record.from_text(text, str(path))
+
+
+def _packet_in(path: Path) -> bytes | None:
+    """The XMP packet in a file of any format, if it has one; of a TIFF, that of the first page."""
+    with open(path, "rb") as opened:
+        head = opened.read(4096)
+    if is_tiff(head):
+        entry = page_tags(path, 0, {XMP}).get(XMP)
+        return None if entry is None else entry.data
+    if jpeg2000.is_boxed(head):
+        return jpeg2000.uuid_boxes(path).get(jpeg2000.XMP)
+    formats = READABLE + opened_by(path, head, str(path))
+    with BoundedFile(path) as file, Image.open(file, formats=formats) as image:
+        return packet_of(image)
 
 
 def _is_source(entry: Any) -> bool:
