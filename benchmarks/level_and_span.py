@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.formats.flir import CAMERA, read_thermal
+from ddfm.imaging.thermal.flir import CAMERA, read_thermal
 from ddfm.metrics import en
 
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:  # "as" themselves, which marks them as public for type checke
     from ddfm.errors import StorageError as StorageError
     from ddfm.fuser import Fuser as Fuser
     from ddfm.fuser import fuse as fuse
-    from ddfm.imaging.formats.flir import read_flir as read_flir
     from ddfm.imaging.picture import Picture as Picture
     from ddfm.imaging.reading import read_image as read_image
+    from ddfm.imaging.thermal.flir import read_flir as read_flir
     from ddfm.imaging.writing import write_image as write_image
     from ddfm.likelihood import Likelihood as Likelihood
     from ddfm.pipeline.films import fuse_sequence as fuse_sequence
@@ -73,7 +73,7 @@ _ROOMS = {
     "fuse_volumes": "ddfm.pipeline.volumes",
     "load_prior": "ddfm.priors",
     "overwriting": "ddfm.storage.ours",
-    "read_flir": "ddfm.imaging.formats.flir",
+    "read_flir": "ddfm.imaging.thermal.flir",
     "read_image": "ddfm.imaging.reading",
     "read_record": "ddfm.pipeline.records",
     "write_image": "ddfm.imaging.writing",

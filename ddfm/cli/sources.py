@@ -114,7 +114,7 @@ def _say_shared_levels(deep: Sequence[Picture]) -> None:
 
 def _say_clipped(picture: Picture, option: str) -> None:
     """Tells of raw values, and of an image that its range leaves nothing of."""
-    from ddfm.imaging.formats.dji import COUNTS
+    from ddfm.imaging.thermal.dji import COUNTS
 
     if picture.unit == COUNTS and picture.range is not None:
         black, white = picture.range

@@ -12,18 +12,18 @@ from typing import Any, BinaryIO
 
 from ddfm.arguments import two_numbers, whole_number
 from ddfm.errors import InputError
-from ddfm.imaging.formats.dji import is_dji
-from ddfm.imaging.formats.flir import (
+from ddfm.imaging.levels import Levels, check_levels
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import pages_in, read_source
+from ddfm.imaging.sources import reduced
+from ddfm.imaging.thermal.dji import is_dji
+from ddfm.imaging.thermal.flir import (
     PERCENTILES,
     Celsius,
     check_reading,
     is_camera,
     read_flir,
 )
-from ddfm.imaging.levels import Levels, check_levels
-from ddfm.imaging.picture import Picture
-from ddfm.imaging.reading import pages_in, read_source
-from ddfm.imaging.sources import reduced
 from ddfm.progress import stage
 from ddfm.storage.in_memory import as_path, name_of
 

@@ -22,7 +22,6 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, DdfmWarning, InputError
-from ddfm.imaging.formats.flir import PERCENTILES, Celsius
 from ddfm.imaging.formats.jpeg2000 import (
     boxed_metadata,
     boxed_orientation,
@@ -32,7 +31,6 @@ from ddfm.imaging.formats.jpeg2000 import (
 )
 from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
-from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.formats.tables import TABLES, read_table
 from ddfm.imaging.formats.tiff import page_mask, page_nodata, read_page, unread_compression
 from ddfm.imaging.formats.tiff_pages import (
@@ -45,6 +43,8 @@ from ddfm.imaging.formats.tiff_pages import (
 from ddfm.imaging.levels import Levels, with_levels
 from ddfm.imaging.picture import Picture, from_array, no_valid_pixel, orient
 from ddfm.imaging.quiet import silence_libtiff
+from ddfm.imaging.thermal.flir import PERCENTILES, Celsius
+from ddfm.imaging.thermal.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.unreadable import RAW, explained, suffix_is_raw
 from ddfm.storage.budget import ask_pixels
 from ddfm.storage.checksum import sha256_of

@@ -17,7 +17,7 @@ from ddfm.errors import DdfmWarning, InputError, short
 from ddfm.imaging.levels import with_levels, with_levels_together
 from ddfm.imaging.picture import Picture, Size, grey_step
 from ddfm.imaging.reading import read_image, read_source
-from ddfm.imaging.renderings import without_false_colors
+from ddfm.imaging.thermal.renderings import without_false_colors
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ import numpy as np
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, disk_explained
-from ddfm.imaging.formats.dji import is_dji
-from ddfm.imaging.formats.flir import has_photograph, is_flir
-from ddfm.imaging.formats.radiometric import is_radiometric
 from ddfm.imaging.levels import crowded, used, with_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import is_image, pages_in, read_source
-from ddfm.imaging.renderings import in_false_colors
+from ddfm.imaging.thermal.dji import is_dji
+from ddfm.imaging.thermal.flir import has_photograph, is_flir
+from ddfm.imaging.thermal.radiometric import is_radiometric
+from ddfm.imaging.thermal.renderings import in_false_colors
 from ddfm.imaging.unreadable import explained, is_dicom
 from ddfm.storage.manifest import is_manifest
 from ddfm.video.files import VideoReader, open_whole

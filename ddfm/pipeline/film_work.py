@@ -19,8 +19,8 @@ from ddfm.fuser import Fuser
 from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.renderings import without_false_colors
 from ddfm.imaging.sources import grey, read_any
+from ddfm.imaging.thermal.renderings import without_false_colors
 from ddfm.pipeline.film_files import Film
 from ddfm.pipeline.film_parts import RUN_IN
 from ddfm.pipeline.runner import Item, Made

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ddfm.errors import InputError
-from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.formats.jpeg import is_cut_off
 from ddfm.imaging.pairing import (
     SUBFOLDER,
@@ -20,6 +19,7 @@ from ddfm.imaging.pairing import (
     image_files,
     other_files,
 )
+from ddfm.imaging.thermal.flir import has_photograph, is_flir
 from ddfm.imaging.writing import output_suffix
 from ddfm.storage.manifest import Shard
 

@@ -96,7 +96,7 @@ def read_all_pages(path: Path) -> None:
 
 
 def read_thermal(path: Path) -> None:
-    from ddfm.imaging.formats.flir import read_flir
+    from ddfm.imaging.thermal.flir import read_flir
 
     for picture in read_flir(path):
         hold(picture)

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from ddfm import Observation, read_image
-from ddfm.imaging.formats.flir import read_thermal
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.thermal.flir import read_thermal
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.restore import restored
 from degraded import INFRARED, VISIBLE, slice_in_black

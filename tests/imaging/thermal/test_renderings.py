@@ -10,10 +10,10 @@ from scipy.stats import spearmanr
 
 from ddfm.errors import DdfmWarning
 from ddfm.imaging.colormaps import colored
-from ddfm.imaging.palettes import levels_along_palette
 from ddfm.imaging.picture import from_array
-from ddfm.imaging.renderings import in_false_colors
 from ddfm.imaging.sources import read_sources
+from ddfm.imaging.thermal.palettes import levels_along_palette
+from ddfm.imaging.thermal.renderings import in_false_colors
 
 
 @pytest.fixture

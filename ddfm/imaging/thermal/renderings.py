@@ -16,8 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from ddfm.errors import DdfmWarning
-from ddfm.imaging.palettes import levels_along_palette
 from ddfm.imaging.picture import LUMA, Picture
+from ddfm.imaging.thermal.palettes import levels_along_palette
 
 __all__ = ["explained_by", "in_false_colors", "without_false_colors"]
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.formats.dji import is_dji, read_dji
 from ddfm.imaging.opening import Opening
+from ddfm.imaging.thermal.dji import is_dji, read_dji
 
 
 def dji_jpeg(counts: np.ndarray, size: tuple[int, int], make: str = "DJI", segment=500) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ddfm.imaging.renderings import explained_by
+from ddfm.imaging.thermal.renderings import explained_by
 
 __all__ = ["quarter_turns"]
 

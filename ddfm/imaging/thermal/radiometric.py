@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from ddfm.errors import InputError
-from ddfm.imaging.formats.dji import is_dji, read_dji
-from ddfm.imaging.formats.flir import PERCENTILES, Celsius, check_reading, is_flir, read_thermal
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.thermal.dji import is_dji, read_dji
+from ddfm.imaging.thermal.flir import PERCENTILES, Celsius, check_reading, is_flir, read_thermal
 
 __all__ = ["is_radiometric", "read_radiometric"]
 

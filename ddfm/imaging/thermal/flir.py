@@ -1,10 +1,10 @@
 """FLIR radiometric JPEG: the temperatures and the photograph that one file holds, aligned.
 
-The file is a JPEG around a container (see `ddfm.imaging.formats.flir_container`) of raw thermal
+The file is a JPEG around a container (see `ddfm.imaging.thermal.flir_container`) of raw thermal
 values, camera constants, the visible photograph, and the placement of one view in the other.
 
 The two cameras see different fields. Both pictures are cropped to the field that both see (see
-`ddfm.imaging.formats.flir_grid`), and turned to the orientation of the camera's rendering.
+`ddfm.imaging.thermal.flir_grid`), and turned to the orientation of the camera's rendering.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation, check_percentiles, one_of, two_numbers
 from ddfm.errors import InputError
-from ddfm.imaging.formats.flir_container import (
+from ddfm.imaging.formats.pil import metadata_of
+from ddfm.imaging.levels import clips_border
+from ddfm.imaging.picture import Picture, from_array
+from ddfm.imaging.thermal.flir_container import (
     has_container,
     opened_container,
     photograph_in,
     thermogram_of,
 )
-from ddfm.imaging.formats.flir_grid import GRIDS, field_of, of_one_field
-from ddfm.imaging.formats.pil import metadata_of
-from ddfm.imaging.formats.turns import quarter_turns
-from ddfm.imaging.levels import clips_border
-from ddfm.imaging.picture import Picture, from_array
+from ddfm.imaging.thermal.flir_grid import GRIDS, field_of, of_one_field
+from ddfm.imaging.thermal.flir_turns import quarter_turns
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import existing_file

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.formats.flir import has_photograph, is_flir, read_flir, read_thermal
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
+from ddfm.imaging.thermal.flir import has_photograph, is_flir, read_flir, read_thermal
 from ddfm.restoration.operators import AreaAverage
 from flir_files import (
     camera,
