@@ -171,27 +171,12 @@ def _in_a_loop(
     seeds: list[int],
 ) -> tuple[Tensor, Likelihood]:
     """Fused luminance in about [-1, 1] by DDFM, and the likelihood in its final state."""
-    # An option that is None keeps its default.
-    options = {k: v for k, v in Tone.others(config.options).items() if v is not None}
-    options |= {"balance": config.balance} if config.balance else {}
-    likelihood = make_likelihood(config.likelihood, s, **options)
-    likelihood.noise = torch.tensor(noise, dtype=torch.float32)
+    likelihood = _likelihood(s, noise, config)
     draw = Noise(seeds)
-    channels = (-1, prior.channels, -1, -1)
-
-    def begin() -> Tensor:
-        noise = draw(s[0].expand(channels))
-        if config.start is None:
-            return noise
-        first = guess
-        if first is None:
-            first = _returned(likelihood.first_guess(), s[0].shape, "first_guess", likelihood)
-        return noised(first.expand(channels), config.start, prior.alphas_bar, noise)
-
     start = len(prior.alphas_bar) - 1 if config.start is None else config.start
     steps = timesteps(start + 1, config.steps)
     watch.expect(len(steps))
-    noisy = begin()
+    noisy = _noisy(s[0], likelihood, config, prior, guess, draw)
     shape = noisy.shape
     x = find_sampler(config.sampler)(
         GuidedDenoiser(prior, likelihood, clip=config.clip),
@@ -203,6 +188,34 @@ def _in_a_loop(
     )
     sampler = f"the sampler {name_of(config.sampler)}"
     return luminance(finite(of_shape(x, shape, sampler), sampler)), likelihood
+
+
+def _likelihood(s: list[Tensor], noise: list[float], config: ResolvedConfig) -> Likelihood:
+    """The likelihood of these sources, in which this noise is left."""
+    # An option that is None keeps its default.
+    options = {k: v for k, v in Tone.others(config.options).items() if v is not None}
+    options |= {"balance": config.balance} if config.balance else {}
+    likelihood = make_likelihood(config.likelihood, s, **options)
+    likelihood.noise = torch.tensor(noise, dtype=torch.float32)
+    return likelihood
+
+
+def _noisy(
+    like: Tensor,
+    likelihood: Likelihood,
+    config: ResolvedConfig,
+    prior: Prior,
+    guess: Tensor | None,
+    draw: Noise,
+) -> Tensor:
+    """What the loop begins with: pure noise, or a first guess with the noise of its timestep."""
+    channels = (-1, prior.channels, -1, -1)
+    noise = draw(like.expand(channels))
+    if config.start is None:
+        return noise
+    if guess is None:
+        guess = _returned(likelihood.first_guess(), like.shape, "first_guess", likelihood)
+    return noised(guess.expand(channels), config.start, prior.alphas_bar, noise)
 
 
 def _finished(f: Tensor, size: tuple[int, int], likelihood: Likelihood) -> Tensor:
