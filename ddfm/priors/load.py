@@ -85,23 +85,30 @@ def load_prior(
     if isinstance(x, str | Path):
         _refuse({"diffusion": diffusion}, "a name or a path")
         prior = _from_text(x, device, dtype, name, scheduler, config)
-    elif isinstance(x, Prior):
+    else:
+        prior = _from_object(x, name, scheduler, diffusion, config)
+    return prior if device is None and dtype is None else prior.to(device, dtype)
+
+
+def _from_object(
+    x: Any, name: str | None, scheduler: Any, diffusion: Any, config: dict[str, Any]
+) -> Prior:
+    if isinstance(x, Prior):
         others = {"name": name, "scheduler": scheduler, "diffusion": diffusion}
         _refuse(config | others, "a prior object")
-        prior = x
-    elif diffusion is not None:
-        prior = adapters.from_guided_diffusion(
-            x, diffusion, name=name, kind=config.pop("kind", None)
-        )
+        return x
+    if diffusion is not None:
+        kind = config.pop("kind", None)
+        prior = adapters.from_guided_diffusion(x, diffusion, name=name, kind=kind)
         _refuse(config, "a model with its diffusion")
-    elif adapters.is_diffusers(x) or (scheduler is not None and not callable(x)):
+        return prior
+    if adapters.is_diffusers(x) or (scheduler is not None and not callable(x)):
         prior = adapters.from_diffusers(x, scheduler, name=name, kind=config.pop("kind", None))
         _refuse(config, "a diffusers model")
-    elif callable(x):
-        prior = adapters.from_callable(x, scheduler, name=name, **config)
-    else:
-        raise InputError(f"cannot make a prior of a {type(x).__name__}; see help(ddfm.load_prior)")
-    return prior if device is None and dtype is None else prior.to(device, dtype)
+        return prior
+    if callable(x):
+        return adapters.from_callable(x, scheduler, name=name, **config)
+    raise InputError(f"cannot make a prior of a {type(x).__name__}; see help(ddfm.load_prior)")
 
 
 def _from_text(
@@ -128,13 +135,7 @@ def _from_text(
         _refuse(config, "a diffusers folder")
         return prior
     if not path.exists() and not path.suffix and len(path.parts) == 1:
-        # An entry point of another package: a function that returns something to load.
-        make = find_part("prior", str(x), dict.fromkeys(ENTRIES))
-        found = make()
-        name = name or str(x)  # in results: by this one it can be loaded again
-        if isinstance(found, Prior):
-            found = copy(found)
-            found.name, name = name, None
+        found, name = _of_package(str(x), name)
         return load_prior(
             found, device=device, dtype=dtype, name=name, scheduler=scheduler, **config
         )
@@ -142,6 +143,16 @@ def _from_text(
     return load_checkpoint(
         path, device=device or "cpu", dtype=dtype or torch.float32, name=name, **config
     )
+
+
+def _of_package(x: str, name: str | None) -> tuple[Any, str | None]:
+    """What another package's function for this name returned, to be loaded with a name, if any."""
+    found = find_part("prior", x, dict.fromkeys(ENTRIES))()
+    name = name or x  # in results: by this one it can be loaded again
+    if isinstance(found, Prior):
+        found = copy(found)
+        found.name, name = name, None
+    return found, name
 
 
 def load_checkpoint(
