@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.looks import lines_about
+from ddfm.cli.described import lines_about
 from ddfm.cli.options import echo_json, json_option, reading_options
 from ddfm.cli.sources import check_exist
 from ddfm.cli.writing import say

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from command_line import ddfm_run, refused
-from ddfm.cli.looks import lines_about
+from ddfm.cli.described import lines_about
 from ddfm.volumes.files import read_volume
 from film_files import write_film
 from flir_files import flir_jpeg

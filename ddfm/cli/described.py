@@ -32,6 +32,18 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
     first = f", the first of {looked['pages']}" if looked["pages"] > 1 else ""
     size = f"{looked['width']} x {looked['height']} pixels"
     yield f"  picture   {size}, {_color(looked)}, {_depth(looked['dtype'])}{alpha}{first}"
+    yield from _values(looked)
+    if looked["coordinates"] is not None:
+        yield f"  place     coordinates in {looked['coordinates']}"
+    yield from _no_data(looked)
+    yield from _thermal(looked, ours=ours)
+    yield _corrects(looked)
+    if looked["unit"]:
+        other = "" if looked["photograph"] else " PHOTOGRAPH"
+        yield f"  fuse      ddfm fuse {shlex.quote(looked['picture'])}{other} -o OUT"
+
+
+def _values(looked: Looked) -> Iterator[str]:
     low, high = looked["values"]
     black = ", which become black and white" if looked["unit"] else ""
     if looked["unit"]:
@@ -44,24 +56,24 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
     if looked["crowded"] is not None:
         low, high = (f"{limit:.9g}" for limit in looked["crowded"])
         yield f"            nearly all are {low} to {high}; --range-a {low} {high} spreads them"
-    if looked["coordinates"] is not None:
-        yield f"  place     coordinates in {looked['coordinates']}"
+
+
+def _no_data(looked: Looked) -> Iterator[str]:
     value = looked["no_data_value"]
     mark = "" if value is None else f"; a value of {value} marks them"
     if looked["no_data"]:
         yield f"  no data   {percent(looked['no_data'])} of the pixels, which are ignored{mark}"
     elif mark:
         yield f"  no data   marked by a value of {value}, which no pixel has"
+
+
+def _thermal(looked: Looked, *, ours: bool) -> Iterator[str]:
     if looked["thermal"] == "false colours":
         if not ours:  # the scale of an uncertainty looks the same
             yield "  thermal   seems to be temperatures in false colours, without their values"
     elif looked["thermal"]:
         photograph = "with a photograph" if looked["photograph"] else "without a photograph"
         yield f"  thermal   radiometric file of {looked['thermal']}, {photograph}"
-    yield _corrects(looked)
-    if looked["unit"]:
-        other = "" if looked["photograph"] else " PHOTOGRAPH"
-        yield f"  fuse      ddfm fuse {shlex.quote(looked['picture'])}{other} -o OUT"
 
 
 def _of_volume(looked: Looked) -> Iterator[str]:
