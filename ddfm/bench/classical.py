@@ -17,7 +17,7 @@ from ddfm.numerics.filters import smooth
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.poisson import adjoint, grad
 from ddfm.restoration.colors import with_luminance
-from ddfm.restoration.latent import conjugate_gradients
+from ddfm.restoration.least_squares import conjugate_gradients
 from ddfm.restoration.operators import AreaAverage, Chain, GaussianBlur, Operator
 
 __all__ = ["classical", "restored_by"]

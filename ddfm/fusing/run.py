@@ -37,7 +37,7 @@ from ddfm.priors.respacing import timesteps
 from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered
-from ddfm.restoration.noise import deviation_of
+from ddfm.restoration.noise_laws import deviation_of
 from ddfm.restoration.observation import observation_of_each
 from ddfm.result import Chosen
 from ddfm.trust.attribution import Attribution, attributed, check_shares

@@ -15,7 +15,7 @@ from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.progress import stage
 from ddfm.registration.space import SPACE_MODELS
 from ddfm.registration.space_files import checked_motion, read_space_transform
-from ddfm.restoration.volume import sharpened
+from ddfm.restoration.volume_sharpening import sharpened
 from ddfm.volumes.align import aligned, placed
 from ddfm.volumes.files import read_volume
 from ddfm.volumes.frame import continued

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.sources import grey
 from ddfm.numerics.noise_level import noise_level
-from ddfm.restoration.noise import Denoise
+from ddfm.restoration.noise_laws import Denoise
 from ddfm.restoration.operators import AreaAverage
 
 __all__ = ["LEAST", "with_luminance", "with_quiet_colors"]

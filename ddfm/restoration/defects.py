@@ -22,7 +22,7 @@ from ddfm.restoration.colors import with_luminance
 from ddfm.restoration.dead_pixels import MANY, find_dead, mended
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, without_blocks
-from ddfm.restoration.noise import Denoise
+from ddfm.restoration.noise_laws import Denoise
 from ddfm.restoration.observation import Found, Observation
 from ddfm.restoration.stripes import find_stripes
 

@@ -8,7 +8,6 @@ each of the 64 ways (Nosratinia 2001), and the result of a denoiser that is appl
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -18,6 +17,7 @@ from scipy.fft import dct, dctn
 from torch import Tensor
 
 from ddfm.progress import part_done
+from ddfm.restoration.noise_laws import Denoise
 
 __all__ = ["find_quality", "held_to_file", "quantisation", "without_blocks"]
 
@@ -79,7 +79,7 @@ def quantisation(quality: int) -> np.ndarray:
     return np.clip((np.array(LUMINANCE) * scale + 50) // 100, 1, 255)
 
 
-def without_blocks(y: Tensor, quality: int, denoise: Callable[[Tensor, float], Tensor]) -> Tensor:
+def without_blocks(y: Tensor, quality: int, denoise: Denoise) -> Tensor:
     """An estimate of y (1, 1, H, W), in [-1, 1], before it was compressed."""
     smooth = 2 / 255 * float(quantisation(quality)[:3, :3].mean())
     first, second = (share * smooth for share in STRENGTHS)

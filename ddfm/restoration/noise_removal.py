@@ -7,9 +7,9 @@ from torch import Tensor
 from ddfm.diffusion.observed import TOLD
 from ddfm.numerics.noise_level import is_noise, noise_level, refined_level
 from ddfm.priors.denoise import unclipped
-from ddfm.restoration.air import find_in_air
 from ddfm.restoration.colors import LEAST
-from ddfm.restoration.noise import Denoise, deviation_of, find_photons, law_of, without_noise
+from ddfm.restoration.noise_in_air import find_in_air
+from ddfm.restoration.noise_laws import Denoise, deviation_of, find_photons, law_of, without_noise
 from ddfm.restoration.observation import Found, NoiseLaw, Observation
 from ddfm.restoration.shared_noise import (
     deviation_in,

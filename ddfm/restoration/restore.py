@@ -25,7 +25,7 @@ from ddfm.progress import stage
 from ddfm.restoration.blur import find_blur
 from ddfm.restoration.defects import opaque_where_filled, without_defects, without_jpeg_blocks
 from ddfm.restoration.enlarged import taken_back
-from ddfm.restoration.noise import Denoise
+from ddfm.restoration.noise_laws import Denoise
 from ddfm.restoration.noise_removal import law_in, noise_removed
 from ddfm.restoration.observation import Found, Observation, observation_of_each
 from ddfm.restoration.sharpening import coarse_size, sharp

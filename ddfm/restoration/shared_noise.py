@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ddfm.numerics.noise_level import QUIET, noise_level, peaks, quiet_levels
 from ddfm.numerics.poisson import in_cosines
-from ddfm.restoration.noise import Denoise
+from ddfm.restoration.noise_laws import Denoise
 from ddfm.restoration.observation import NoiseLaw
 from ddfm.restoration.operators import AreaAverage
 

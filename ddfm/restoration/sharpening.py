@@ -18,8 +18,8 @@ from ddfm.numerics.planes import levels_of, plane
 from ddfm.progress import stage
 from ddfm.restoration.colors import with_luminance, with_quiet_colors
 from ddfm.restoration.enlarged import find_coarse, taken_back
-from ddfm.restoration.latent import ROUNDS, least_squares
-from ddfm.restoration.noise import Denoise
+from ddfm.restoration.least_squares import ROUNDS, least_squares
+from ddfm.restoration.noise_laws import Denoise
 from ddfm.restoration.noise_removal import denoiser_of_chroma, noise_removed
 from ddfm.restoration.observation import Found, Observation
 from ddfm.restoration.operators import (

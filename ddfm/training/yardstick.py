@@ -15,7 +15,7 @@ from ddfm.numerics.planes import white_noise
 from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.prior import Prior
 from ddfm.progress import progress_bar
-from ddfm.restoration.noise import Denoise
+from ddfm.restoration.noise_laws import Denoise
 from ddfm.training.photographs import find_photographs, read_photograph
 
 __all__ = ["SIGMAS", "compare", "denoising_psnr", "middle_crops", "noisy", "psnr"]

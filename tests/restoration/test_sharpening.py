@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from ddfm import DdfmError, Observation, read_image
-from ddfm.restoration.latent import tensor_power
+from ddfm.restoration.least_squares import tensor_power
 from ddfm.restoration.observation import AS_IT_IS
 from ddfm.restoration.restore import restored
 from ddfm.restoration.sharpening import LARGE

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from ddfm import Fuser
-from ddfm.restoration.air import find_in_air
+from ddfm.restoration.noise_in_air import find_in_air
 from places import EXAMPLES
 
 FINE = 1 / 255

@@ -8,7 +8,7 @@ of the PET's voxels. x minimises
 
 where J is the energy of the gradient, smoothed over a voxel, and v is the guide, the volume that
 the fine grid belongs to. Edges of x are cheaper where v has edges; levels of v have no influence.
-As in `latent`, the weights w are recomputed from the last x a few times.
+As in `least_squares`, the weights w are recomputed from the last x a few times.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ddfm.errors import InputError
 from ddfm.numerics.noise_level import noise_level
-from ddfm.restoration.latent import EPS, GRAIN, GUIDED, conjugate_gradients
+from ddfm.restoration.least_squares import EPS, GRAIN, GUIDED, conjugate_gradients
 from ddfm.volumes.resample import resampled
 from ddfm.volumes.volume import Volume
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddfm.restoration.noise import (
+from ddfm.restoration.noise_laws import (
     Law,
     PoissonGaussian,
     Rician,

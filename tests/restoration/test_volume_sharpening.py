@@ -10,7 +10,7 @@ from scipy import ndimage
 from command_line import ddfm_run
 from ddfm import DdfmError, Fuser
 from ddfm.pipeline.volumes import fuse_volumes
-from ddfm.restoration.volume import FWHM, Sampled, sharpened
+from ddfm.restoration.volume_sharpening import FWHM, Sampled, sharpened
 from ddfm.volumes.resample import resampled
 from ddfm.volumes.volume import Volume
 
