@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from ddfm.bench.degrade import Degradation, inside, noise_left
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import grey, resized
+from ddfm.imaging.sizes import resized
+from ddfm.imaging.sources import grey
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.poisson import adjoint, grad

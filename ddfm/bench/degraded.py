@@ -23,7 +23,8 @@ from ddfm.bench.methods import ByFuser, Fuse, Method
 from ddfm.bench.pairs import Pictures, as_metrics
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import read_sources, resized
+from ddfm.imaging.sizes import resized
+from ddfm.imaging.sources import read_sources
 from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, psnr, ssim
 from ddfm.pipeline.runner import Item, Made, Work

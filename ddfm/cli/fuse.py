@@ -238,7 +238,8 @@ def _check_outputs(request: _Request, beside: Beside) -> None:
 
 def _read(request: _Request, opening: Opening) -> tuple[tuple[Picture, ...], bool]:
     """The sources, and whether they were reduced; what is said about them is true of the files."""
-    from ddfm.imaging.sources import are_of_one_camera, common_size, read_sources, reduced
+    from ddfm.imaging.sizes import common_size, reduced
+    from ddfm.imaging.sources import are_of_one_camera, read_sources
 
     config = checked(request.settings)
     pictures = replace(opening, longest=None).pictures(opened(request.sources))
@@ -274,7 +275,7 @@ def _check_size(request: _Request, pictures: Sequence[Picture], is_preview: bool
 
 
 def _size_of_result(pictures: Sequence[Picture], config: FusionConfig) -> tuple[int, int]:
-    from ddfm.imaging.sources import common_size
+    from ddfm.imaging.sizes import common_size
 
     if config.moves:
         return pictures[config.reference(len(pictures))].size

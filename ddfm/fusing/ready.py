@@ -15,7 +15,8 @@ from ddfm.config import FusionConfig, ResolvedConfig
 from ddfm.errors import InputError
 from ddfm.fusing.run import Model
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import common_size, equally_bright, read_sources, stretched
+from ddfm.imaging.sizes import common_size, stretched
+from ddfm.imaging.sources import equally_bright, read_sources
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered, registered
 from ddfm.restoration.restore import restored

@@ -21,8 +21,7 @@ from ddfm.imaging.color import (
     ycbcr_to_rgb,
 )
 from ddfm.imaging.metadata import NOTHING
-from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import as_tensor
+from ddfm.imaging.picture import Picture, as_tensor
 from ddfm.numerics.bands import bands
 
 __all__ = ["in_color", "of_profiles", "with_metadata"]

@@ -15,7 +15,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
-from ddfm.imaging.sources import reduced
+from ddfm.imaging.sizes import reduced
 from ddfm.imaging.thermal.dji import is_dji
 from ddfm.imaging.thermal.flir import (
     PERCENTILES,

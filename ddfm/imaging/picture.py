@@ -15,17 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ddfm.errors import InputError
 from ddfm.imaging.metadata import NOTHING, Metadata
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = [
     "INKS",
     "LUMA",
     "Picture",
     "Size",
+    "as_tensor",
     "eight_bit",
     "from_array",
     "grey_step",
@@ -237,6 +242,15 @@ def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None)
     if alpha.shape != pixels.shape[:2]:
         raise InputError(f"alpha of shape {alpha.shape} does not fit pixels of {pixels.shape[:2]}")
     return np.dstack([result, _at_depth(alpha, like.dtype, None)])
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """(H, W, C) -> (1, C, H, W), float32."""
+    if min(array.strides) < 0:  # torch refuses these; a flipped array may have them
+        array = array.copy()
+    import torch
+
+    return torch.from_numpy(np.asarray(array, np.float32)).permute(2, 0, 1)[None]
 
 
 def eight_bit(picture: Picture) -> np.ndarray:

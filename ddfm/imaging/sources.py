@@ -1,4 +1,4 @@
-"""Reads the pictures of one scene, resizes them to a common size, and computes luminance.
+"""Reads the pictures of one scene as they are fused, and computes luminance.
 
 Reading does without torch, which takes longer to import than most pictures take to read.
 """
@@ -9,38 +9,28 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError, short
 from ddfm.imaging.levels import with_levels, with_levels_together
-from ddfm.imaging.picture import Picture, Size, grey_step
+from ddfm.imaging.picture import Picture, as_tensor, grey_step
 from ddfm.imaging.reading import read_image, read_source
+from ddfm.imaging.sizes import common_size, resized
 from ddfm.imaging.thermal.renderings import without_false_colors
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 
-if TYPE_CHECKING:
-    import torch
-
 __all__ = [
     "are_of_one_camera",
-    "as_tensor",
-    "common_size",
     "equally_bright",
     "grey",
-    "hint_at_turn",
     "read_any",
     "read_for_fusion",
     "read_sources",
-    "reduced",
-    "resized",
-    "stretched",
 ]
 
 FIELDS = 8  # blocks along each side in which the mean levels of pictures are compared
-COARSER = 1.25  # least ratio of sides at which a picture is from a coarser sensor, not cropped
-STRETCHED = 1.05  # change of aspect ratio that is warned of: borders move by 1/40 of the picture
 EQUAL = 0.02  # of the range: pictures whose blocks' means differ by less are equally bright
 FOCUS = 0.06  # of the range: most that a change of focus, and of its field, alters these means by
 ONE_WAY = 2 / 3  # least part of that change that is one of the whole picture, if exposure made it
@@ -86,69 +76,6 @@ def _holds_images(source: Any = None) -> bool:
     return isinstance(source, list | tuple | Iterator)
 
 
-def common_size(pictures: Sequence[Picture], resize: str) -> Size:
-    """The size at which pictures are fused.
-
-    Args:
-        resize: "a" or "b", the size of the first or of the second; "auto", that of the finest, if
-            all have the same aspect ratio; "error" refuses pictures of different sizes. For both
-            pictures of one radiometric file, whose sizes differ by design, it is "auto".
-    """
-    if resize in ("a", "b"):
-        return pictures["ab".index(resize)].size
-    finest = max(pictures, key=lambda p: p.size)
-    may_differ = resize == "auto" or _from_one_camera(pictures)
-    for other in pictures:
-        fits = may_differ and _is_coarser(other.size, finest.size)
-        if other.size != finest.size and not fits:
-            first, second = (p for p in pictures if p is finest or p is other)
-            (h, w), (h2, w2) = first.size, second.size
-            raise InputError(
-                f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if one shows "
-                "more of the scene than the other, align=auto (--align auto) aligns them; if both "
-                "end at the same borders, resize=a (--resize a) resizes all to the first, b to "
-                f"the second{hint_at_turn(first.size, second.size)}"
-            )
-    return finest.size
-
-
-def hint_at_turn(one: Size, other: Size) -> str:
-    """What to do if a picture may be lying on its side, by its proportions; empty if not."""
-    (h, w), (h2, w2) = one, other
-    turned = h != w and h * h2 == w * w2
-    return "; if one is rotated by 90 degrees, rotate it first" if turned else ""
-
-
-def _from_one_camera(pictures: Sequence[Picture]) -> bool:
-    """Whether these are the thermal image and the photograph of one radiometric file."""
-    return any(p.unit for p in pictures) and len({p.sha256 for p in pictures}) == 1
-
-
-def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:
-    """A warning for each picture whose aspect ratio changes when it is resized to this size."""
-    words = []
-    for picture in pictures:
-        (h, w), (tall, wide) = picture.size, size
-        factor = (wide / w) / (tall / h)
-        if max(factor, 1 / factor) > STRETCHED:
-            words.append(
-                f"{picture.name}: {w} x {h} pixels become {wide} x {tall}, another aspect ratio, "
-                f"so the picture is stretched by {max(factor, 1 / factor):.2f} along one side; if "
-                "it shows another part of the scene, use align=auto (--align auto) instead"
-            )
-    return tuple(words)
-
-
-def _is_coarser(size: Size, finest: Size) -> bool:
-    """Whether a size has the aspect ratio of the finest, up to one pixel, and is much smaller.
-
-    If sizes differ only a little, one of the pictures was probably cropped.
-    """
-    (h, w), (tall, wide) = size, finest
-    one_shape = abs(h - w * tall / wide) <= 1 or abs(w - h * wide / tall) <= 1
-    return one_shape and COARSER * h <= tall and COARSER * w <= wide
-
-
 def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
     """The pictures, with gaps filled by the others' mean luminance, so that they do not count."""
     if all(p.mask is None for p in pictures):
@@ -163,18 +90,6 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
         pixels = np.where(gaps[..., None], mean[..., None], picture.pixels)
         done.append(replace(picture, samples=pixels))
     return tuple(done)
-
-
-def reduced(pictures: Sequence[Picture], longest: int) -> tuple[Picture, ...]:
-    """Pictures reduced by a common factor, so that no side has more than `longest` pixels."""
-    factor = longest / max(max(picture.size) for picture in pictures)
-    if factor >= 1:
-        return tuple(pictures)
-    small = []
-    for picture in pictures:
-        height, width = (max(1, round(side * factor)) for side in picture.size)
-        small.append(replace(resized(picture, (height, width)), reduced_by=1 / factor))
-    return tuple(small)
 
 
 def grey(picture: Picture) -> np.ndarray:
@@ -266,45 +181,3 @@ def read_any(source: Any, name: str, **how: Any) -> Picture:
     if isinstance(source, (str, os.PathLike)):
         return read_source(source, **how)
     return read_image(source, name=None if getattr(source, "filename", "") else name)
-
-
-def resized(picture: Picture, size: Size) -> Picture:
-    """The picture resized bicubically, with antialiasing if it is reduced; itself at its size."""
-    if picture.size == size:
-        return picture
-    import torch.nn.functional as F
-
-    def weighed(array: np.ndarray) -> np.ndarray:
-        x = F.interpolate(as_tensor(array), size, mode="bicubic", antialias=True)
-        return x[0].permute(1, 2, 0).numpy()
-
-    def of_size(array: np.ndarray) -> np.ndarray:
-        return weighed(array).clip(0, 1)
-
-    alpha = picture.alpha
-    of_mask = weighed if size < picture.size else of_size
-    return replace(
-        picture,
-        samples=of_size(picture.pixels),
-        alpha=None if alpha is None else of_size(alpha[..., None])[..., 0],
-        mask=None if picture.mask is None else _whole(of_mask(picture.mask[..., None])[..., 0]),
-        metadata=picture.metadata.resized(picture.size, size),
-    )
-
-
-def _whole(mask: np.ndarray) -> np.ndarray:
-    """True where a resized mask is true over the whole pixel, up to rounding.
-
-    Values above 1 do not count either: in a reduced picture the negative lobes of the kernel lie
-    outside the mask there, which would leave a bright rim.
-    """
-    return np.abs(mask - 1) < 0.01
-
-
-def as_tensor(array: np.ndarray) -> torch.Tensor:
-    """(H, W, C) -> (1, C, H, W), float32."""
-    if min(array.strides) < 0:  # torch refuses these; a flipped array may have them
-        array = array.copy()
-    import torch
-
-    return torch.from_numpy(np.asarray(array, np.float32)).permute(2, 0, 1)[None]

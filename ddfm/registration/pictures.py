@@ -15,7 +15,7 @@ import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import hint_at_turn
+from ddfm.imaging.sizes import hint_at_turn
 from ddfm.numerics.device import undisturbed
 from ddfm.registration.align import Alignment, align, check, tolerance, turn_that_fits
 from ddfm.registration.gaps import bridged, with_gaps_filled

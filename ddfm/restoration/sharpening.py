@@ -12,7 +12,8 @@ from torch import Tensor
 from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture, Size
 from ddfm.imaging.reading import read_image
-from ddfm.imaging.sources import grey, resized
+from ddfm.imaging.sizes import resized
+from ddfm.imaging.sources import grey
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.planes import levels_of, plane
 from ddfm.progress import stage

@@ -12,7 +12,8 @@ from PIL import Image, TiffImagePlugin
 import ddfm
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.picture import from_array
-from ddfm.imaging.sources import read_sources, reduced
+from ddfm.imaging.sizes import reduced
+from ddfm.imaging.sources import read_sources
 
 SEEN = np.random.default_rng(0).integers(0, 256, (24, 30), np.uint8)
 DEGREES = (20 + 5 * np.random.default_rng(1).random((24, 30))).astype(np.float32)

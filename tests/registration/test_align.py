@@ -13,7 +13,8 @@ from ddfm.imaging.metadata import Metadata
 from ddfm.imaging.metadata.geo import KEYS, Geo
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
-from ddfm.imaging.sources import grey, reduced
+from ddfm.imaging.sizes import reduced
+from ddfm.imaging.sources import grey
 from ddfm.registration import align as room
 from ddfm.registration.align import align, check, turn_that_fits
 from ddfm.registration.pictures import registered
