@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ddfm.cli.options import echo_json, quiet_option
+from ddfm.cli.options import device_option, echo_json, quiet_option
 from ddfm.cli.writing import WritingCommand, say
 
 __all__ = ["priors"]
@@ -78,13 +78,7 @@ def get(name: str, url: str | None, sha256: str | None, trust: bool) -> None:
     help="Also measure how well it denoises the photographs in this folder, next to a classical "
     "method.",
 )
-@click.option(
-    "--device",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    help="Where to measure: cpu, cuda, mps, ..., or auto: a GPU if there is one.",
-)
+@device_option
 @quiet_option
 def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None:
     """Verify a prior, by NAME or from a FILE of your own, and measure how well it denoises.

@@ -53,21 +53,20 @@ def scale_bar(
     height: int, limits: tuple[float, float], colormap: str | None, unit: str = ""
 ) -> np.ndarray:
     """A vertical bar from the lowest level to the highest, with numbers; grey without a map."""
-    line = line_height(4 * height // 3)
+    line = line_height(4 * height // 3)  # also the width of the bar
     labels = [f"{number} {unit}".rstrip() for number in tick_labels(*limits)]
-    bar = line
-    wide = bar + 3 * GAP + max(round(font_of(line).getlength(label)) for label in labels)
+    wide = line + 3 * GAP + max(round(font_of(line).getlength(label)) for label in labels)
     sheet = Image.new("RGB", (wide + GAP, height), PAPER)
     top, bottom = min(line, height // 4), max(height - line, 3 * height // 4)
     levels = np.linspace(1, 0, max(bottom - top, 1), dtype=np.float32)
     ramp = np.repeat(levels[:, None], 3, 1) if colormap is None else colored(levels, colormap)
-    ramp = np.rint(ramp[:, None].repeat(bar, 1) * 255).astype(np.uint8)
+    ramp = np.rint(ramp[:, None].repeat(line, 1) * 255).astype(np.uint8)
     sheet.paste(Image.fromarray(ramp), (GAP, top))
     draw = ImageDraw.Draw(sheet)
     for k, label in enumerate(labels):
         y = bottom - (bottom - top) * k / (TICKS - 1)
-        draw.line([(GAP + bar, y), (2 * GAP + bar, y)], fill=INK)
-        draw.text((bar + 3 * GAP, y), label, fill=INK, font=font_of(line), anchor="lm")
+        draw.line([(GAP + line, y), (2 * GAP + line, y)], fill=INK)
+        draw.text((line + 3 * GAP, y), label, fill=INK, font=font_of(line), anchor="lm")
     return np.asarray(sheet)
 
 

@@ -73,7 +73,7 @@ def train_dmfuse(
     pairs: Sequence[Pair],
     out: str | Path,
     prior: Prior,
-    settings: Settings | None = None,
+    settings: Settings,
     *,
     init: str | Path | None = None,
     cache: str | Path | None = None,
@@ -86,16 +86,15 @@ def train_dmfuse(
         pairs: registered pairs of infrared and visible images.
         out: the folder of the run.
         prior: the prior whose features the head reads.
-        settings: how to train; None is the defaults.
+        settings: how to train.
         init: the weights of another head to start from; None starts from random weights.
         cache: the folder where features are kept; None is `out/features`.
         device: where to compute.
         progress: whether to show progress bars; None shows them on a terminal.
     """
-    s = settings or Settings()
     out = Path(out)
     prior = prior.to(torch.device(device))
-    s = replace(s, t=check_timesteps(prior, s.t))
+    s = replace(settings, t=check_timesteps(prior, settings.t))
     files = [path for pair in pairs for path in pair.files]
     check_apart(out, *sorted({path.parent for path in files}))
     with protecting(*files, init):

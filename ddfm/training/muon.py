@@ -14,6 +14,8 @@ from torch import Tensor, nn
 __all__ = ["Muon", "orthogonalised"]
 
 STEPS = 5  # number of Newton-Schulz iterations
+MOMENTUM = 0.95
+DECAY = 0.1  # relative to the learning rate
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
@@ -37,18 +39,12 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """For weights of two or more dimensions; a convolution counts as outputs x (inputs x taps).
 
-    A step is as large in directions that the data never show as in all others. `decay`, relative to
-    the learning rate, takes away what accumulates there.
+    A step is as large in directions that the data never show as in all others. `DECAY` takes away
+    what accumulates there.
     """
 
-    def __init__(
-        self,
-        weights: Iterable[nn.Parameter],
-        lr: float,
-        momentum: float = 0.95,
-        decay: float = 0.1,
-    ) -> None:
-        super().__init__(weights, {"lr": lr, "momentum": momentum, "decay": decay})
+    def __init__(self, weights: Iterable[nn.Parameter], lr: float) -> None:
+        super().__init__(weights, {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -59,10 +55,10 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[weight]
                 if not state:
                     state["momentum"] = torch.zeros_like(weight)
-                state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
-                ahead = weight.grad.lerp(state["momentum"], group["momentum"])
+                state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
+                ahead = weight.grad.lerp(state["momentum"], MOMENTUM)
                 update = orthogonalised(ahead.flatten(1))
                 rows, columns = update.shape
                 scale = max(1.0, rows / columns) ** 0.5
-                weight.mul_(1 - group["lr"] * group["decay"])
+                weight.mul_(1 - group["lr"] * DECAY)
                 weight.add_(update.view_as(weight), alpha=-group["lr"] * scale)

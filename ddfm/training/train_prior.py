@@ -85,7 +85,7 @@ class Settings:
 def train_prior(
     folder: str | Path,
     out: str | Path,
-    settings: Settings | None = None,
+    settings: Settings,
     *,
     validation: str | Path | None = None,
     init: str | Path | None = None,
@@ -93,7 +93,6 @@ def train_prior(
     progress: bool | None = None,
 ) -> Path:
     """Trains, or continues training; returns the path of the weights `out/prior.safetensors`."""
-    settings = settings or Settings()
     out = Path(out)
     photographs = find_photographs(folder)
     aside = find_photographs(validation) if validation else []
