@@ -223,7 +223,6 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "float": a_number,
     "str": text,
     "str | os.PathLike[str]": a_path,
-    "Path": a_path,
     "tuple[float, float]": two_numbers,
     "Callable": _function,
     "Callback": _function,
