@@ -28,7 +28,7 @@ from ddfm import Fuser
 from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
-from ddfm.registration.pictures import registered
+from ddfm.registration.register import registered
 from ddfm.registration.transform import Size, Transform, fitted
 from ddfm.registration.warp import warped
 

@@ -43,7 +43,7 @@ from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
 from ddfm.progress import stage
-from ddfm.registration.pictures import Registered
+from ddfm.registration.register import Registered
 from ddfm.registration.transform import save_transforms
 from ddfm.result import Chosen, Fusion
 from ddfm.trust.samples import check_samples

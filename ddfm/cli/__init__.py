@@ -2,9 +2,12 @@
 
 There is no logic here, and every error is one line.
 
-Each file holds the commands of one subject. To add a command, write it in a file of its own,
-import everything except click inside its functions (`ddfm --help` must not wait for torch), and
-list it at the end of this file.
+A command has a file of its name, those of training share one. Options that belong together have
+one of their subject, such as `alignment` or `trust`; those of several commands are in `options`.
+What all commands do is in `defaults`, `sections`, `process`, `status` and `writing`.
+
+To add a command, write it in a file of its own, import everything except click inside its functions
+(`ddfm --help` must not wait for torch), and list it at the end of this file.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def check_alignment(settings: dict[str, Any]) -> None:
 
 def say_alignment(fusion: Fusion, pictures: Sequence[Picture]) -> None:
     """Prints how --align moved each source; where it was not certain, a warning tells already."""
-    from ddfm.registration.pictures import motion_of
+    from ddfm.registration.register import motion_of
     from ddfm.registration.transform import Transform
 
     if fusion.settings["align"] == "none":

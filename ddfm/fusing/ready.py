@@ -18,7 +18,7 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.sizes import common_size, stretched
 from ddfm.imaging.sources import equally_bright, read_sources
 from ddfm.progress import stage
-from ddfm.registration.pictures import Registered, registered
+from ddfm.registration.register import Registered, registered
 from ddfm.restoration.restore import restored
 from ddfm.storage.budget import ask_enlarged
 

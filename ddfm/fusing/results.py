@@ -16,7 +16,7 @@ from ddfm.fusing.run import Run
 from ddfm.imaging.inherited import in_color, of_profiles, with_metadata
 from ddfm.imaging.picture import Picture
 from ddfm.numerics.planes import levels_of, within
-from ddfm.registration.pictures import Registered
+from ddfm.registration.register import Registered
 from ddfm.restoration.colors import with_luminance, with_quiet_colors
 from ddfm.result import Fusion
 

@@ -36,7 +36,7 @@ from ddfm.priors.prior import Prior
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
-from ddfm.registration.pictures import Registered
+from ddfm.registration.register import Registered
 from ddfm.restoration.noise_laws import deviation_of
 from ddfm.restoration.observation import observation_of_each
 from ddfm.result import Chosen

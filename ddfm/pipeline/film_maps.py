@@ -95,7 +95,7 @@ class _Deviation:
         self.top: int | None = None
 
     def __call__(self, fusion: Fusion) -> Image.Image:
-        from ddfm.trust.pictures import drawn_uncertainty, top_for  # imports scipy
+        from ddfm.trust.drawing import drawn_uncertainty, top_for  # imports scipy
 
         assert fusion.uncertainty is not None
         std = 255 * fusion.uncertainty.std

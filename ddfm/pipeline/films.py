@@ -31,7 +31,7 @@ from ddfm.pipeline.rig import aligned_once, common_motion
 from ddfm.pipeline.runner import Overlapping, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.progress import progress_bar
-from ddfm.registration.pictures import SAMPLE
+from ddfm.registration.register import SAMPLE
 from ddfm.result import Fusion
 from ddfm.storage.manifest import Shard
 from ddfm.storage.outputs import keep_sources

@@ -7,7 +7,7 @@ from typing import Any
 
 from ddfm.fuser import Fuser
 from ddfm.imaging.sources import read_sources
-from ddfm.registration.pictures import SAMPLE, common_of, motion_of
+from ddfm.registration.register import SAMPLE, common_of, motion_of
 from ddfm.registration.transform import Transform
 
 __all__ = ["aligned_once", "common_motion", "spread"]

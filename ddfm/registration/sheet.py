@@ -14,7 +14,7 @@ from ddfm.imaging.drawing import GAP, PAPER, line_height, titled
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.imaging.writing import write_drawing
-from ddfm.registration.pictures import motion_of
+from ddfm.registration.register import motion_of
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped
 

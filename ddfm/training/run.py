@@ -28,7 +28,7 @@ from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import make_folder, write_bytes, write_json
 from ddfm.storage.ours import JSON_MARK
 from ddfm.storage.outputs import check_writable
-from ddfm.training.pictures import draw_curve
+from ddfm.training.drawing import draw_curve
 
 __all__ = ["TrainingRun", "prepare", "what_is_read"]
 

@@ -33,11 +33,11 @@ from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.storage.files import write_weights
 from ddfm.storage.ours import protecting
 from ddfm.storage.outputs import check_apart
+from ddfm.training.drawing import sample_sheet
 from ddfm.training.muon import Muon
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.patterns import with_pattern
 from ddfm.training.photographs import Photographs, find_photographs
-from ddfm.training.pictures import sample_sheet
 from ddfm.training.run import TrainingRun, prepare, what_is_read
 from ddfm.training.yardstick import SIGMAS, denoising_psnr, middle_crops
 

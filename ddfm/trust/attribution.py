@@ -21,7 +21,7 @@ from ddfm.likelihood.base import Shares
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.planes import finite, of_shape, within
 from ddfm.numerics.poisson import steepness
-from ddfm.trust.pictures import DEEP, drawn_attribution
+from ddfm.trust.drawing import DEEP, drawn_attribution
 
 __all__ = ["PRIOR", "Attribution", "attributed", "check_shares", "names_of_planes"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
 from ddfm.imaging.writing import write_drawing, write_planes
-from ddfm.trust.pictures import DEEP, drawn_uncertainty
+from ddfm.trust.drawing import DEEP, drawn_uncertainty
 
 __all__ = ["Deviation", "Uncertainty"]
 

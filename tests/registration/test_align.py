@@ -17,8 +17,8 @@ from ddfm.imaging.sizes import reduced
 from ddfm.imaging.sources import grey
 from ddfm.registration import align as room
 from ddfm.registration.align import align, check, turn_that_fits
-from ddfm.registration.pictures import registered
 from ddfm.registration.refine import Fit, deviations
+from ddfm.registration.register import registered
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped
 from places import EXAMPLES

@@ -10,7 +10,7 @@ from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import align
 from ddfm.registration.field import least_area, spread_out
-from ddfm.registration.pictures import common_of, registered
+from ddfm.registration.register import common_of, registered
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped
 from places import EXAMPLES

@@ -10,7 +10,7 @@ from ddfm import Fuser
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.registration.gaps import bridged, filled, gaussian_mean, with_gaps_filled
-from ddfm.registration.pictures import registered
+from ddfm.registration.register import registered
 from ddfm.registration.transform import Transform
 
 SIZE = (96, 128)

@@ -10,7 +10,7 @@ from ddfm.config import FusionConfig
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
-from ddfm.registration.pictures import registered
+from ddfm.registration.register import registered
 from ddfm.registration.transform import Transform, fitted
 from ddfm.registration.warp import cropped, warped
 from places import EXAMPLES

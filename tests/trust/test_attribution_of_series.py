@@ -12,7 +12,7 @@ from command_line import FAST, ddfm_run, refused
 from ddfm.pipeline.films import fuse_sequence
 from ddfm.pipeline.slices import kept_slices
 from ddfm.pipeline.volumes import fuse_volumes
-from ddfm.trust.pictures import drawn_uncertainty, top_for
+from ddfm.trust.drawing import drawn_uncertainty, top_for
 from ddfm.video.files import VideoReader
 
 nibabel = pytest.importorskip("nibabel")

@@ -17,7 +17,7 @@ from command_line import ddfm_run, refused
 from ddfm import DdfmError, Fuser, read_image
 from ddfm.imaging.sources import grey
 from ddfm.priors.gaussian import GaussianPrior
-from ddfm.trust.pictures import drawn_uncertainty
+from ddfm.trust.drawing import drawn_uncertainty
 from ddfm.trust.samples import AT_ONCE
 from ddfm.trust.uncertainty import Uncertainty
 from places import EXAMPLES
