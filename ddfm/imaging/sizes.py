@@ -1,4 +1,4 @@
-"""The sizes of the pictures of one scene: which one is common to them, and resizing to it."""
+"""The sizes of the pictures of one scene: which is common to them, resizing to it, and crops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture, Size, as_tensor
 
-__all__ = ["common_size", "hint_at_turn", "reduced", "resized", "stretched"]
+__all__ = ["common_size", "cropped", "hint_at_turn", "reduced", "resized", "stretched"]
 
 COARSER = 1.25  # least ratio of sides at which a picture is from a coarser sensor, not cropped
 STRETCHED = 1.05  # change of aspect ratio that is warned of: borders move by 1/40 of the picture
@@ -77,6 +77,19 @@ def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:
                 "it shows another part of the scene, use align=auto (--align auto) instead"
             )
     return tuple(words)
+
+
+def cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
+    """The part of a picture within top, bottom, left and right."""
+    top, bottom, left, right = box
+    part = slice(top, bottom), slice(left, right)
+    return replace(
+        picture,
+        samples=picture.samples[part],
+        alpha=None if picture.alpha is None else picture.alpha[part],
+        mask=None if picture.mask is None else picture.mask[part],
+        metadata=picture.metadata.cropped(top, left),
+    )
 
 
 def reduced(pictures: Sequence[Picture], longest: int) -> tuple[Picture, ...]:

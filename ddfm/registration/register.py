@@ -15,12 +15,12 @@ import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sizes import hint_at_turn
+from ddfm.imaging.sizes import cropped, hint_at_turn
 from ddfm.numerics.device import undisturbed
 from ddfm.registration.align import Alignment, align, check, tolerance, turn_that_fits
 from ddfm.registration.gaps import bridged, with_gaps_filled
 from ddfm.registration.transform import FLOW, Transform, common_transform
-from ddfm.registration.warp import common_box, cropped, warped
+from ddfm.registration.warp import common_box, warped
 
 __all__ = ["Registered", "common_of", "motion_of", "registered"]
 

@@ -16,7 +16,7 @@ from ddfm.imaging.picture import Picture
 from ddfm.registration.field import spread_out
 from ddfm.registration.transform import Size, Transform
 
-__all__ = ["common_box", "cropped", "warped", "warped_plane"]
+__all__ = ["common_box", "warped", "warped_plane"]
 
 BAND = 2**18  # pixels that are processed at a time, to limit memory
 EDGE = 2e-4  # tolerance, in half pixels, for points on the outer edge of border pixels
@@ -113,16 +113,3 @@ def common_box(insides: list[np.ndarray]) -> tuple[int, int, int, int]:
                     box = (row + 1 - tall, row + 1, left, column)
             stack.append((left, here))
     return box
-
-
-def cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
-    """The part of a picture within top, bottom, left and right."""
-    top, bottom, left, right = box
-    part = slice(top, bottom), slice(left, right)
-    return replace(
-        picture,
-        samples=picture.samples[part],
-        alpha=None if picture.alpha is None else picture.alpha[part],
-        mask=None if picture.mask is None else picture.mask[part],
-        metadata=picture.metadata.cropped(top, left),
-    )

@@ -10,9 +10,10 @@ from ddfm.config import FusionConfig
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
+from ddfm.imaging.sizes import cropped
 from ddfm.registration.register import registered
 from ddfm.registration.transform import Transform, fitted
-from ddfm.registration.warp import cropped, warped
+from ddfm.registration.warp import warped
 from places import EXAMPLES
 
 

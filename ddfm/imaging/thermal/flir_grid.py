@@ -17,6 +17,7 @@ from PIL import Image
 
 from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.sizes import cropped
 
 __all__ = ["GRIDS", "field_of", "of_one_field"]
 
@@ -123,8 +124,7 @@ def _pixels_within(box: Box) -> tuple[int, int, int, int] | None:
 
 def _cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
     left, top, right, bottom = box
-    mask = None if picture.mask is None else picture.mask[top:bottom, left:right]
-    return replace(picture, samples=picture.samples[top:bottom, left:right], mask=mask)
+    return cropped(picture, (top, bottom, left, right))
 
 
 def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> Picture:
