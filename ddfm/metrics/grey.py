@@ -75,7 +75,7 @@ def as_grey(image: ImageLike, name: str = "image") -> Grey:
         pixels = np.asarray(image)
     except (TypeError, ValueError, RuntimeError):  # raised for a tensor without plain numbers
         raise InputError(f"{name} is not an array of numbers: {short(image)}") from None
-    return Grey(_check_scale(_flatten_colour(pixels, name), name))
+    return Grey(_check_scale(_grey_levels(pixels, name), name))
 
 
 def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
@@ -110,7 +110,7 @@ def _is_read(image: ImageLike) -> bool:
     return isinstance(image, (str, os.PathLike, Picture)) or hasattr(image, "getbands")
 
 
-def _flatten_colour(pixels: Array, name: str) -> Array:
+def _grey_levels(pixels: Array, name: str) -> Array:
     if pixels.dtype.kind not in "uif":
         raise InputError(f"{name}: pixels of type {pixels.dtype}; give uint8 or float, 0 to 255")
     deep = pixels.dtype == np.uint16

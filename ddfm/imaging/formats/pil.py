@@ -202,7 +202,7 @@ def _samples(image: Image.Image, name: str) -> np.ndarray:
     mode = image.mode
     if mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
-    if mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits, before Pillow 10.3
+    if mode == "I" and image.format == "PPM":  # 16 bits
         return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
     if mode in ("I", "F"):
         return np.asarray(image)
