@@ -12,14 +12,10 @@ from typing import Any, BinaryIO
 
 from ddfm.arguments import two_numbers, whole_number
 from ddfm.errors import InputError
+from ddfm.imaging.formats.degrees import PERCENTILES, Celsius, is_camera
 from ddfm.imaging.formats.dji import is_dji
-from ddfm.imaging.formats.flir import (
-    PERCENTILES,
-    Celsius,
-    check_reading,
-    is_camera,
-    read_flir,
-)
+from ddfm.imaging.formats.flir import check_reading
+from ddfm.imaging.formats.radiometric import read_pair
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
@@ -100,7 +96,7 @@ class Opening:
     ) -> tuple[Picture, ...]:
         if len(files) == 1:
             self._refuse_alone(files[0])
-            return tuple(read_flir(files[0], **self._of_a_pair()))
+            return read_pair(files[0], **self._of_a_pair())
         ranges = [*self.ranges, *[None] * len(files)][: len(files)]
         pages = list(map(_pages, files))
         names = " and ".join(map(str, files))

@@ -24,7 +24,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, DdfmWarning, InputError
 from ddfm.imaging.formats.boxes import boxed_metadata, boxed_orientation, boxed_profile, is_boxed
-from ddfm.imaging.formats.flir import PERCENTILES, Celsius
+from ddfm.imaging.formats.degrees import PERCENTILES, Celsius
 from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
@@ -51,7 +51,7 @@ __all__ = ["SUFFIXES", "is_image", "pages_in", "read_image", "read_source"]
 
 # Suffixes of images in a folder. Without CSV and TSV, which may be anything and must be named.
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy .fff".split()
+    ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy .fff .irg".split()
 )
 
 _MASK_BESIDE = (
