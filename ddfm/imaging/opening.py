@@ -14,8 +14,7 @@ from ddfm.arguments import two_numbers, whole_number
 from ddfm.errors import InputError
 from ddfm.imaging.formats.degrees import PERCENTILES, Celsius, is_camera
 from ddfm.imaging.formats.dji import is_dji
-from ddfm.imaging.formats.flir import check_reading
-from ddfm.imaging.formats.radiometric import read_pair
+from ddfm.imaging.formats.flir import check_reading, read_flir
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
@@ -96,7 +95,7 @@ class Opening:
     ) -> tuple[Picture, ...]:
         if len(files) == 1:
             self._refuse_alone(files[0])
-            return read_pair(files[0], **self._of_a_pair())
+            return tuple(read_flir(files[0], **self._of_a_pair()))
         ranges = [*self.ranges, *[None] * len(files)][: len(files)]
         pages = list(map(_pages, files))
         names = " and ".join(map(str, files))

@@ -22,6 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation, one_of
 from ddfm.errors import InputError
+from ddfm.imaging.formats import infiray
 from ddfm.imaging.formats.degrees import (
     PERCENTILES,
     Celsius,
@@ -104,7 +105,9 @@ def read_flir(
     align: bool = True,
     grid: str = "visible",
 ) -> FlirPair:
-    """The thermal image and the photograph of a FLIR radiometric JPEG.
+    """The thermal image and the photograph of a FLIR radiometric JPEG, or of an InfiRay `.irg`.
+
+    InfiRay's files do not tell how to align them; both count as of one field.
 
     Args:
         path: the file.
@@ -119,6 +122,10 @@ def read_flir(
     """
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles, grid=grid)
+    if infiray.is_infiray(path):
+        visible = infiray.read_photograph(path)
+        thermal = infiray.read_infiray(path, celsius=celsius, percentiles=percentiles)
+        return _pair(*of_one_field(thermal, visible, None, grid), aligned=False)
     with explained(str(path)):
         container, records = opened_container(path)
         thermogram = thermogram_of(container, records, path)
@@ -129,8 +136,7 @@ def read_flir(
         field = field_of(thermogram, thermal.size, visible.size, path) if align else None
     pair = of_one_field(thermal, visible, field, grid)
     thermal, visible = (_turned(_with_origin(picture, path), turns) for picture in pair)
-    assert thermal.range is not None
-    return FlirPair(thermal, visible, thermal.range, aligned=field is not None)
+    return _pair(thermal, visible, aligned=field is not None)
 
 
 @by_annotation
@@ -150,6 +156,11 @@ def read_thermal(
         thermogram = thermogram_of(*opened_container(path), path)
     thermal = _thermal(thermogram, path, celsius, percentiles)
     return _turned(_with_origin(thermal, path), _turns(thermal, path))
+
+
+def _pair(thermal: Picture, visible: Picture, *, aligned: bool) -> FlirPair:
+    assert thermal.range is not None
+    return FlirPair(thermal, visible, thermal.range, aligned)
 
 
 def _thermal(

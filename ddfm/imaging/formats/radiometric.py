@@ -9,10 +9,9 @@ from ddfm.errors import InputError
 from ddfm.imaging.formats import flir, infiray
 from ddfm.imaging.formats.degrees import PERCENTILES, Celsius, check_degrees
 from ddfm.imaging.formats.dji import is_dji, read_dji
-from ddfm.imaging.formats.flir_grid import of_one_field
 from ddfm.imaging.picture import Picture
 
-__all__ = ["has_photograph", "is_radiometric", "maker_of", "read_pair", "read_radiometric"]
+__all__ = ["has_photograph", "is_radiometric", "maker_of", "read_radiometric"]
 
 FLIR, DJI, INFIRAY = "FLIR", "DJI", "InfiRay"
 
@@ -36,29 +35,6 @@ def has_photograph(path: Path) -> bool:
     if maker == INFIRAY:
         return infiray.has_photograph(path)
     return maker == FLIR and flir.has_photograph(path)
-
-
-def read_pair(
-    path: str | os.PathLike[str],
-    *,
-    celsius: Celsius | None = None,
-    percentiles: tuple[float, float] = PERCENTILES,
-    align: bool = True,
-    grid: str = "visible",
-) -> tuple[Picture, Picture]:
-    """The thermal image and the photograph that one file holds; the arguments are `read_flir`'s.
-
-    Only FLIR's files tell how to align them; both images of others count as of one field.
-    """
-    if maker_of(path) != INFIRAY:
-        pair = flir.read_flir(
-            path, celsius=celsius, percentiles=percentiles, align=align, grid=grid
-        )
-        return pair.thermal, pair.visible
-    flir.check_reading(celsius=celsius, percentiles=percentiles, grid=grid)
-    photograph = infiray.read_photograph(path)
-    thermal = infiray.read_infiray(path, celsius=celsius, percentiles=percentiles)
-    return of_one_field(thermal, photograph, None, grid)
 
 
 def read_radiometric(

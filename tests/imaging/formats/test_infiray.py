@@ -12,6 +12,7 @@ from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
 from ddfm.errors import DdfmError
+from ddfm.imaging.formats.flir import read_flir
 from ddfm.imaging.formats.infiray import has_photograph, is_infiray, read_infiray, read_photograph
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.reading import read_image
@@ -74,7 +75,9 @@ def test_temperatures_of_each_family_of_cameras(tmp_path, family):
 def test_one_file_is_a_pair(tmp_path):
     path = written(tmp_path / "a.irg", irg(photograph=photograph()))
     assert is_infiray(path) and has_photograph(path)
-    thermal, visible = Opening(celsius=(20, 40)).pictures([path])
+    pair = read_flir(path, celsius=(20, 40))
+    assert pair.celsius == (20, 40) and not pair.aligned
+    thermal, visible = pair
     assert thermal.size == (ROWS, COLUMNS)  # the sensor's own pixels; the fusion enlarges them
     assert np.abs(visible.pixels - np.asarray(photograph()) / 255).mean() < 0.05
     both = Opening(grid="thermal").pictures([path])
