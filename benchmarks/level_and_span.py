@@ -13,7 +13,8 @@ import sys
 import numpy as np
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.thermal.flir import CAMERA, read_thermal
+from ddfm.imaging.thermal.degrees import CAMERA
+from ddfm.imaging.thermal.flir import read_thermal
 from ddfm.metrics import en
 
 

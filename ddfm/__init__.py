@@ -8,7 +8,7 @@
 `fuse` is a single call; a `Fuser` loads its prior once and fuses many pairs. `load_prior` makes a
 prior from a name, a file, a model of another library, or a function. `fuse_folders` fuses matching
 files of two or more folders, `fuse_volumes` 3-D volumes, and `fuse_sequence` films. `read_flir`
-extracts both images from a radiometric JPEG, and `fuse_flir` fuses a folder of such files. The
+extracts both images from a radiometric file, and `fuse_flir` fuses a folder of such files. The
 metrics are in `ddfm.metrics`.
 """
 

@@ -82,7 +82,7 @@ def fuse(
     two: exposures, or photographs focused at different distances (--task). The result has their
     size and the bit depth of the deepest one. Colours are kept.
 
-    A radiometric JPEG of a FLIR camera, or a folder of them, is enough: each file holds both
+    A radiometric file of a FLIR or InfiRay camera, or a folder of them, is enough: each holds both
     images. Two videos are fused as by `ddfm film`.
 
     In two or more folders, images are paired by their names. Results of an earlier run with the

@@ -90,8 +90,8 @@ celsius_option = click.option(
     "--celsius",
     metavar="LOW HIGH|camera",
     callback=_parsed,
-    help="FLIR: the temperatures in degrees Celsius that become black and white, or camera: "
-    "those the camera was set to.  [default: by --percentiles]",
+    help="FLIR, InfiRay: the temperatures in degrees Celsius that become black and white, or "
+    "camera: those a FLIR camera was set to.  [default: by --percentiles]",
 )
 opening_options = all_of(
     range_options,
@@ -108,13 +108,13 @@ opening_options = all_of(
         nargs=2,
         type=float,
         metavar="LOW HIGH",
-        help="FLIR, DJI: instead of --celsius, the percentages of pixels that are colder than "
-        "black and than white.  [default: 1 99]",
+        help="FLIR, InfiRay, DJI: instead of --celsius, the percentages of pixels that are colder "
+        "than black and than white.  [default: 1 99]",
     ),
     click.option(
         "--grid",
         metavar="visible|thermal",
-        help="FLIR: the image whose pixel grid the result has.  [default: visible]",
+        help="FLIR, InfiRay: the image whose pixel grid the result has.  [default: visible]",
     ),
 )
 
@@ -172,4 +172,4 @@ class FileOptions:
             for_several = (*RANGES, "--page")
             refuse([name for name in given_in(self) if name in for_several], "two images or more")
         elif self.grid is not None:
-            refuse(["--grid"], "a single FLIR file, or a folder of them")
+            refuse(["--grid"], "a single radiometric file, or a folder of them")

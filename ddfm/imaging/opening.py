@@ -16,14 +16,9 @@ from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.sizes import reduced
+from ddfm.imaging.thermal.degrees import PERCENTILES, Celsius, is_camera
 from ddfm.imaging.thermal.dji import is_dji
-from ddfm.imaging.thermal.flir import (
-    PERCENTILES,
-    Celsius,
-    check_reading,
-    is_camera,
-    read_flir,
-)
+from ddfm.imaging.thermal.flir import check_reading, read_flir
 from ddfm.progress import stage
 from ddfm.storage.in_memory import as_path, name_of
 

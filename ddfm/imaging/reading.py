@@ -43,7 +43,7 @@ from ddfm.imaging.formats.tiff_pages import (
 from ddfm.imaging.levels import Levels, with_levels
 from ddfm.imaging.picture import Picture, from_array, no_valid_pixel, orient
 from ddfm.imaging.quiet import silence_libtiff
-from ddfm.imaging.thermal.flir import PERCENTILES, Celsius
+from ddfm.imaging.thermal.degrees import PERCENTILES, Celsius
 from ddfm.imaging.thermal.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.unreadable import RAW, explained, suffix_is_raw
 from ddfm.storage.budget import ask_pixels
@@ -55,7 +55,7 @@ __all__ = ["SUFFIXES", "is_image", "pages_in", "read_image", "read_source"]
 
 # Suffixes of images in a folder. Without CSV and TSV, which may be anything and must be named.
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy .fff".split()
+    ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy .fff .irg".split()
 )
 
 _MASK_BESIDE = (

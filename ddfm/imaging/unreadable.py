@@ -12,16 +12,20 @@ from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
 from ddfm.imaging.formats.plugins import is_from_phone, remedy_for
 from ddfm.imaging.quiet import quiet
 
-__all__ = ["RAW", "VOLUMES", "advice_for", "explained", "is_dicom", "suffix_is_raw"]
+__all__ = ["FLIR_FILMS", "RAW", "VOLUMES", "advice_for", "explained", "is_dicom", "suffix_is_raw"]
 
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
 RAW = "is a camera's raw file; develop it to TIFF first"
+FLIR_FILMS = (".seq", ".csq")
 _RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef")
 # Kinds of file that are not read here, and how to convert them.
 _NOT_READ = {
-    (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
-    (".irg",): "is an InfiRay file; export temperatures as TIFF or CSV with InfiRay's own program",
+    FLIR_FILMS: "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
+    (
+        ".irg",
+    ): "is not laid out as files of InfiRay cameras are; export temperatures as TIFF or CSV "
+    "with InfiRay's own program",
     _RAW: RAW,
     (".fits", ".fit", ".fts"): "is a FITS file; convert it to TIFF in floating point first: "
     "gdal_translate IN.fits OUT.tif",

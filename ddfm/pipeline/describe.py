@@ -22,9 +22,7 @@ from ddfm.errors import InputError, disk_explained
 from ddfm.imaging.levels import crowded, used, with_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import is_image, pages_in, read_source
-from ddfm.imaging.thermal.dji import is_dji
-from ddfm.imaging.thermal.flir import has_photograph, is_flir
-from ddfm.imaging.thermal.radiometric import is_radiometric
+from ddfm.imaging.thermal.radiometric import has_photograph, maker_of
 from ddfm.imaging.thermal.renderings import in_false_colors
 from ddfm.imaging.unreadable import explained, is_dicom
 from ddfm.storage.manifest import is_manifest
@@ -71,13 +69,7 @@ def _picture_at(path: Path) -> dict[str, Any]:
     pages = pages_in(path)
     picture = read_source(path, page=0 if pages > 1 else None)
     height, width = picture.size
-    thermal = ""
-    photograph = False
-    if is_radiometric(path):
-        thermal = "DJI" if is_dji(path) else "FLIR"
-        photograph = thermal == "FLIR" and has_photograph(path)
-    elif in_false_colors(picture):
-        thermal = "false colours"
+    thermal = maker_of(path) or ("false colours" if in_false_colors(picture) else "")
     geo, place = picture.metadata.geo, picture.metadata.place
     from ddfm.pipeline.found import found_in_picture  # loads torch
 
@@ -97,7 +89,7 @@ def _picture_at(path: Path) -> dict[str, Any]:
         "no_data_value": geo.nodata if geo else None,
         "coordinates": place.called if place else None,
         "thermal": thermal,
-        "photograph": photograph,
+        "photograph": has_photograph(path),
         "observed": found_in_picture(with_levels(picture)),
     }
 
@@ -138,7 +130,7 @@ def _folder_at(path: Path) -> dict[str, Any]:
         },
         "others": sum(number for (kind, _), number in kinds.items() if not kind),
         "first": pictures[0] if pictures else None,
-        "photograph": any(is_flir(path / f) and has_photograph(path / f) for f in pictures[:1]),
+        "photograph": any(has_photograph(path / f) for f in pictures[:1]),
         "results": any(is_manifest(file.name) for file in files),
     }
 

@@ -19,13 +19,13 @@ from ddfm.imaging.pairing import (
     image_files,
     other_files,
 )
-from ddfm.imaging.thermal.flir import has_photograph, is_flir
+from ddfm.imaging.thermal.radiometric import has_photograph, is_radiometric
 from ddfm.imaging.writing import output_suffix
 from ddfm.storage.manifest import Shard
 
 __all__ = ["names_of_results", "pairs_in_files", "pairs_of_folders"]
 
-NO_FLIR = "no radiometric data of a FLIR camera in it"
+NOT_MEASURED = "no radiometric data of a FLIR or InfiRay camera in it"
 NO_PHOTOGRAPH = "no photograph in it; put the photographs into a second folder"
 
 
@@ -65,7 +65,7 @@ def pairs_in_files(folder: str | os.PathLike[str]) -> Pairing:
     others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
     pairing = replace(both_in_one(path for path in why if not why[path]), others=others)
     if not pairing.pairs:
-        what = "radiometric data of a FLIR camera in it"
+        what = "radiometric data of a FLIR or InfiRay camera in it"
         if NO_PHOTOGRAPH in why.values():
             what = "a photograph next to its temperatures"
         raise InputError(
@@ -83,9 +83,9 @@ def _why_no_pair(path: Path) -> str:
     """
     if not path.exists():
         return ""
-    if is_flir(path):
+    if is_radiometric(path):
         return "" if has_photograph(path) else NO_PHOTOGRAPH
-    return "" if is_cut_off(path) else NO_FLIR
+    return "" if is_cut_off(path) else NOT_MEASURED
 
 
 def names_of_results(

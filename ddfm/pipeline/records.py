@@ -38,7 +38,7 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
         from ddfm.volumes.files import record_in as of_volume
 
         text = of_volume(path)
-    elif path.suffix.lower() in (*TABLES, ".fff"):  # these formats cannot hold a record
+    elif path.suffix.lower() in (*TABLES, ".fff", ".irg"):  # these formats cannot hold a record
         existing_file(path)
         return None
     else:

@@ -227,7 +227,7 @@ def test_a_single_image_of_no_flir_camera_is_refused(tmp_path, flir):
     refused(ddfm_run(*two, "--celsius", 1, 2), "none is a radiometric file")
     refused(
         ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"),
-        "a single FLIR file",
+        "a single radiometric file",
     )
     refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "in degrees Celsius, LOW < HIGH")
     both = ("--celsius", 1, 2, "--percentiles", 1, 99)

@@ -279,20 +279,20 @@ def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path)
     for folder in ("ir", "vis"):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / folder / "1.png")
-    for name in ("2.irg", "a.txt", "b.txt", "c.txt", "d.txt", ".hidden"):
+    for name in ("2.csq", "a.txt", "b.txt", "c.txt", "d.txt", ".hidden"):
         (tmp_path / "vis" / name).write_bytes(b"")
     folders = tmp_path / "ir", tmp_path / "vis"
     for more in (["--dry-run"], FAST):
         result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *more)
         printed = result.stdout + result.stderr
-        assert f"with InfiRay's own program: {tmp_path}/vis/2.irg" in printed
+        assert f"with FLIR's own program: {tmp_path}/vis/2.csq" in printed
         assert f"not an image by its suffix: {tmp_path}/vis/a.txt" in printed
         assert "and 1 more" in printed
         assert "5 files left out" in printed and ".hidden" not in printed
     plan = json.loads(ddfm_run("fuse", *folders, "-o", "out", "--dry-run", "--json").stdout)
-    assert "InfiRay" in plan["left_out"][str(tmp_path / "vis" / "2.irg")]
+    assert "FLIR film" in plan["left_out"][str(tmp_path / "vis" / "2.csq")]
     (tmp_path / "ir" / "1.png").unlink()
-    refused(ddfm_run("fuse", *folders, "-o", "out"), "has a partner", "InfiRay")
+    refused(ddfm_run("fuse", *folders, "-o", "out"), "has a partner", "FLIR film")
 
 
 def test_verbose_prints_a_line_for_each_stage(pair, tmp_path):

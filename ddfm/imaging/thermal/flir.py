@@ -14,18 +14,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddfm.arguments import by_annotation, check_percentiles, one_of, two_numbers
+from ddfm.arguments import by_annotation, one_of
 from ddfm.errors import InputError
 from ddfm.imaging.formats.pil import metadata_of
-from ddfm.imaging.levels import clips_border
 from ddfm.imaging.picture import Picture, from_array
+from ddfm.imaging.thermal import infiray
+from ddfm.imaging.thermal.degrees import (
+    PERCENTILES,
+    Celsius,
+    check_degrees,
+    picture_of_degrees,
+)
 from ddfm.imaging.thermal.flir_container import (
     has_container,
     opened_container,
@@ -39,23 +44,15 @@ from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import existing_file
 
 __all__ = [
-    "CAMERA",
-    "PERCENTILES",
-    "Celsius",
     "FlirPair",
     "check_reading",
     "has_photograph",
-    "is_camera",
     "is_flir",
     "read_flir",
     "read_thermal",
 ]
 
-PERCENTILES = (1.0, 99.0)  # become black and white if no temperatures are given
-CAMERA = "camera"  # given instead of temperatures: the level and span that the camera was set to
 _BLACK = 24 / 255  # brightest pixel of a black margin; JPEG compression leaves some light there
-
-Celsius = tuple[float, float] | str
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,9 @@ def read_flir(
     align: bool = True,
     grid: str = "visible",
 ) -> FlirPair:
-    """The thermal image and the photograph of a FLIR radiometric JPEG.
+    """The thermal image and the photograph of a FLIR radiometric JPEG, or of an InfiRay `.irg`.
+
+    InfiRay's files do not tell how to align them; both count as of one field.
 
     Args:
         path: the file.
@@ -123,17 +122,21 @@ def read_flir(
     """
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles, grid=grid)
+    if infiray.is_infiray(path):
+        visible = infiray.read_photograph(path)
+        thermal = infiray.read_infiray(path, celsius=celsius, percentiles=percentiles)
+        return _pair(*of_one_field(thermal, visible, None, grid), aligned=False)
     with explained(str(path)):
         container, records = opened_container(path)
         thermogram = thermogram_of(container, records, path)
-    thermal, limits = _thermal(thermogram, path, celsius, percentiles)
+    thermal = _thermal(thermogram, path, celsius, percentiles)
     turns = _turns(thermal, path)
     with explained(str(path)):
         visible = _photograph(photograph_in(container, records), path)
         field = field_of(thermogram, thermal.size, visible.size, path) if align else None
     pair = of_one_field(thermal, visible, field, grid)
     thermal, visible = (_turned(_with_origin(picture, path), turns) for picture in pair)
-    return FlirPair(thermal, visible, limits, aligned=field is not None)
+    return _pair(thermal, visible, aligned=field is not None)
 
 
 @by_annotation
@@ -151,8 +154,13 @@ def read_thermal(
     check_reading(celsius=celsius, percentiles=percentiles)
     with explained(str(path)):
         thermogram = thermogram_of(*opened_container(path), path)
-    thermal, _ = _thermal(thermogram, path, celsius, percentiles)
+    thermal = _thermal(thermogram, path, celsius, percentiles)
     return _turned(_with_origin(thermal, path), _turns(thermal, path))
+
+
+def _pair(thermal: Picture, visible: Picture, *, aligned: bool) -> FlirPair:
+    assert thermal.range is not None
+    return FlirPair(thermal, visible, thermal.range, aligned)
 
 
 def _thermal(
@@ -160,39 +168,16 @@ def _thermal(
     path: Path,
     celsius: Celsius | None,
     percentiles: tuple[float, float],
-) -> tuple[Picture, tuple[float, float]]:
+) -> Picture:
     with explained(str(path)):
         degrees = np.asarray(thermogram.kelvin, np.float64) - 273.15
-    if not np.isfinite(degrees).any():
-        raise InputError(f"{path} is damaged: none of its temperatures is a number")
-    limits = _limits(thermogram, path, degrees, celsius, percentiles)
-    thermal = from_array(_scale(degrees, limits), f"{path} (thermal)")
-    # Sensors have 14 to 16 bits, so results are written with 16.
-    thermal = replace(thermal, dtype=np.dtype(np.uint16), range=limits, unit="°C")
-    return replace(thermal, clipped_border=clips_border(degrees, limits)), limits
 
-
-def _limits(
-    thermogram: Any,
-    path: Path,
-    degrees: np.ndarray,
-    celsius: Celsius | None,
-    percentiles: tuple[float, float],
-) -> tuple[float, float]:
-    """The temperatures at black and white."""
-    if celsius is None:
-        low, high = np.percentile(degrees[np.isfinite(degrees)], percentiles)
-    elif is_camera(celsius):
+    def of_camera() -> tuple[float, float]:
         with explained(str(path)):
             low, high = thermogram.embedded_range("celsius")
-        if not (isfinite(low) and isfinite(high) and low < high):
-            raise InputError(
-                f"{path} does not record the level and span of the camera; give two temperatures "
-                "(--celsius LOW HIGH)"
-            )
-    else:
-        low, high = map(float, celsius)
-    return float(low), float(high)
+        return float(low), float(high)
+
+    return picture_of_degrees(degrees, path, celsius, percentiles, of_camera)
 
 
 def _turns(thermal: Picture, path: Path) -> int:
@@ -227,27 +212,8 @@ def check_reading(
     grid: str = "visible",
 ) -> None:
     """Raise what `read_flir` would raise about its keywords, before any work is done."""
-    if celsius is not None and not is_camera(celsius):
-        low, high = two_numbers("celsius", celsius)
-        if not (isfinite(low) and isfinite(high) and low < high):
-            raise InputError(
-                "celsius (--celsius) must be two temperatures in degrees Celsius, LOW < HIGH, or "
-                f"camera, not {low:g}, {high:g}"
-            )
-    check_percentiles(percentiles)
+    check_degrees(celsius, percentiles)
     one_of("grid", grid, GRIDS)
-
-
-def is_camera(celsius: object) -> bool:
-    """Whether `celsius` asks for the camera's own level and span."""
-    return isinstance(celsius, str) and celsius == CAMERA
-
-
-def _scale(degrees: np.ndarray, celsius: tuple[float, float]) -> np.ndarray:
-    low, high = celsius
-    scaled = (degrees - low) / ((high - low) or 1.0)
-    # Outside the range of the calibration there is no number; as a rule it is too cold there.
-    return np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0).astype(np.float32)
 
 
 def _photograph(embedded: BytesIO | None, path: Path) -> Picture:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ddfm.errors import InputError, missing_extra
 from ddfm.imaging.formats.jpeg import is_cut_off, segments
-from ddfm.imaging.unreadable import advice_for
+from ddfm.imaging.unreadable import FLIR_FILMS, advice_for
 from ddfm.storage.budget import ask_pixels
 
 __all__ = ["Records", "has_container", "opened_container", "photograph_in", "thermogram_of"]
@@ -74,9 +74,9 @@ def photograph_in(container: bytes, records: Records) -> BytesIO | None:
 
 
 def _is_bare(path: Path) -> bool:
-    """Whether a file is a container by itself."""
+    """Whether a file is a container by itself, and not a film, which has many in a row."""
     with open(path, "rb") as file:
-        return file.read(4) == _MAGIC
+        return file.read(4) == _MAGIC and path.suffix.lower() not in FLIR_FILMS
 
 
 def _segments(path: Path) -> Iterator[bytes]:

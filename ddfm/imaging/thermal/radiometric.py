@@ -7,15 +7,34 @@ from pathlib import Path
 
 from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.thermal import flir, infiray
+from ddfm.imaging.thermal.degrees import PERCENTILES, Celsius, check_degrees
 from ddfm.imaging.thermal.dji import is_dji, read_dji
-from ddfm.imaging.thermal.flir import PERCENTILES, Celsius, check_reading, is_flir, read_thermal
 
-__all__ = ["is_radiometric", "read_radiometric"]
+__all__ = ["has_photograph", "is_radiometric", "maker_of", "read_radiometric"]
+
+FLIR, DJI, INFIRAY = "FLIR", "DJI", "InfiRay"
+
+
+def maker_of(path: str | os.PathLike[str]) -> str:
+    """Whose file with measured values it is; empty for any other file, or none."""
+    if not Path(path).is_file():
+        return ""
+    known = ((FLIR, flir.is_flir), (DJI, is_dji), (INFIRAY, infiray.is_infiray))
+    return next((maker for maker, is_theirs in known if is_theirs(path)), "")
 
 
 def is_radiometric(path: str | os.PathLike[str]) -> bool:
     """Whether a file holds what a thermal sensor measured, to be read instead of its rendering."""
-    return Path(path).is_file() and (is_flir(path) or is_dji(path))
+    return bool(maker_of(path))
+
+
+def has_photograph(path: Path) -> bool:
+    """Whether a radiometric file holds a photograph, too, so that it is a pair by itself."""
+    maker = maker_of(path)
+    if maker == INFIRAY:
+        return infiray.has_photograph(path)
+    return maker == FLIR and flir.has_photograph(path)
 
 
 def read_radiometric(
@@ -33,11 +52,12 @@ def read_radiometric(
         path: the file.
         celsius, percentiles: the temperatures at black and white, as for `read_flir`.
         counts: the values at black and white, in the file's own unit: raw values for DJI, degrees
-            for FLIR.
+            for others.
     """
-    check_reading(celsius=celsius, percentiles=percentiles)
-    if not is_dji(path):
-        return read_thermal(path, celsius=counts or celsius, percentiles=percentiles)
+    check_degrees(celsius, percentiles)
+    if (maker := maker_of(path)) != DJI:
+        read = infiray.read_infiray if maker == INFIRAY else flir.read_thermal
+        return read(path, celsius=counts or celsius, percentiles=percentiles)
     if celsius is not None:
         raise InputError(
             f"{path} has raw values of DJI, which only DJI's own Thermal SDK converts to degrees; "

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.reading import read_image
+from ddfm.imaging.reading import read_image, read_source
 from ddfm.imaging.sources import read_sources
 from ddfm.imaging.thermal.flir import has_photograph, is_flir, read_flir, read_thermal
 from ddfm.restoration.operators import AreaAverage
@@ -315,6 +315,15 @@ def test_a_bare_container_is_read_as_temperatures(tmp_path):
     assert (low, high) == pytest.approx((celsius.min(), celsius.max()), abs=1e-3)
     with pytest.raises(DdfmError, match="no visible photograph in it"):
         read_flir(path)
+
+
+def test_a_film_is_not_read_as_its_first_frame(tmp_path):
+    raw = np.full((8, 8), 15000, np.uint16)
+    frame = container([(32, camera()), (1, sized(raw, raw.astype("<u2").tobytes()))])
+    (tmp_path / "a.seq").write_bytes(2 * frame)
+    assert not is_flir(tmp_path / "a.seq")
+    with pytest.raises(DdfmError, match="is a FLIR film; export its frames"):
+        read_source(tmp_path / "a.seq")
 
 
 def test_a_rendering_that_was_turned_upright_turns_the_temperatures(tmp_path):
