@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from ddfm.errors import DdfmError, StorageError, disk_explained
 from ddfm.storage.atomic import NEEDS_CLOSING, atomic_path, claimed, lock, open_in_place
@@ -52,6 +52,7 @@ NAME = "ddfm-manifest.jsonl"
 OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
 PREFIX = ".partial-manifest-"  # its own, since other processes write to the folder, too
 TOGETHER = 1000  # lines that are merged, and synchronised with the disk, at once
+T = TypeVar("T")
 BEGIN, BEGINNING = b'{"output": "', 1 << 16  # how lines begin; bytes read to check this
 
 
@@ -66,6 +67,13 @@ class Shard:
         """Whether this process makes the file of this name; each file belongs to exactly one."""
         name = output.encode("utf-8", "surrogatepass")  # names of files may be no UTF-8
         return zlib.crc32(name) % self.count == self.index - 1
+
+    def part(self, work: Sequence[T]) -> Sequence[T]:
+        """Its part of a work that all processes know and that a run without shards completes.
+
+        Parts are of equal size, which those by names are not: names with few digits are similar.
+        """
+        return work[self.index - 1 :: self.count]
 
     @property
     def manifest(self) -> str:
