@@ -8,7 +8,7 @@ of the thermal image in 8 bits (at most 8). Flat or clipped images have a low en
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 
@@ -29,7 +29,9 @@ def about(path: str, celsius: str | None) -> str:
 
 
 def main() -> None:
-    for path in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="+", metavar="FLIR.jpg")
+    for path in parser.parse_args().files:
         try:
             both = about(path, None), about(path, CAMERA)
         except DdfmError as error:

@@ -11,8 +11,8 @@ again each time. Needs playwright, and chromium on the PATH.
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def _differs(levels: np.ndarray) -> str:
     return f"{levels.max():.3g} (beyond 1: {(levels > 1.001).sum()} pixels)"
 
 
-def main(site: Path, *files: str) -> None:
+def compare(site: Path, *files: str) -> None:
     """Print a line for each pair and method."""
     runtime = by_runtime(site)
     methods = [name for name in ("default", "dmfuse") if (site / f"graphs/{name}.onnx").is_file()]
@@ -112,5 +112,15 @@ def main(site: Path, *files: str) -> None:
         server.shutdown()
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("site", type=Path)
+    parser.add_argument("files", nargs="+", help="infrared, visible, infrared, visible, ...")
+    args = parser.parse_args()
+    if len(args.files) % 2:
+        parser.error("files come in pairs: infrared, visible, ...")
+    compare(args.site, *args.files)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main()

@@ -9,6 +9,7 @@ Prints how many requests got which status code, and the memory before and after.
 
 from __future__ import annotations
 
+import argparse
 import collections
 import io
 import json
@@ -117,7 +118,7 @@ def megabytes(pid: int) -> float:
     return own + sum(megabytes(int(child)) for child in children)
 
 
-def main(requests: int = 200, clients: int = 16, bad: int = 10_000) -> None:
+def under_load(requests: int, clients: int, bad: int) -> None:
     """Run both tests, one after the other."""
     command = [sys.executable, "-m", "ddfm", "serve", "--port", str(PORT), "--prior", "gaussian"]
     with subprocess.Popen([*command, "--queue", "16"]) as service:
@@ -146,5 +147,14 @@ def main(requests: int = 200, clients: int = 16, bad: int = 10_000) -> None:
             service.terminate()
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--bad", type=int, default=10_000, help="malformed bodies")
+    args = parser.parse_args()
+    under_load(args.requests, args.clients, args.bad)
+
+
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -2,13 +2,13 @@
 
     python benchmarks/signals.py [--signals 300] [--seed 0] [--only film-mkv,folders]
 
-Every command is run once undisturbed. Then it is started repeatedly, and SIGKILL, SIGTERM or SIGINT
-arrives at a random moment, possibly during its start; previous results are kept. After every
-signal: the exit code is the right one, no traceback was printed, no source has changed, files under
-a final name are as in the undisturbed run, and (except after SIGKILL) no partial file is left.
-After every tenth signal the command may finish: then all files exist, equal byte for byte, and no
-others. Files that contain times (manifests, tables of the benchmark) or new identifiers (DICOM) are
-not compared.
+Every command is run once undisturbed. Then it is started repeatedly, and SIGKILL, SIGTERM, SIGINT
+or SIGHUP arrives at a random moment, possibly during its start; previous results are kept. After
+every signal: the exit code is the right one, no traceback was printed, no source has changed, files
+under a final name are as in the undisturbed run, and (except after SIGKILL) no partial file is
+left. After every tenth signal the command may finish: then all files exist, equal byte for byte,
+and no others. Files that contain times (manifests, tables of the benchmark) or new identifiers
+(DICOM) are not compared.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kill import make_sources as make_pairs
 
 __all__ = ["COMMANDS", "Command", "try_command"]
 
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "2", "--device", "cpu"]
 IN_A_ROW = 10  # signals before a run may finish
 COMPARED = (".png", ".jpg", ".mkv", ".mp4", ".gz", ".nrrd", ".safetensors", ".npy")

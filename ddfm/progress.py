@@ -24,6 +24,7 @@ __all__ = [
     "bar_is_shown",
     "counting_parts",
     "ended_by",
+    "holding",
     "lines_where_no_bar_is",
     "part_done",
     "progress_bar",
@@ -68,7 +69,7 @@ def part_done(number: int, of: int) -> None:
 
 def counting_parts(listener: Callable[[int, int], None]) -> AbstractContextManager[None]:
     """Within this context, the listener is called for each part that is done."""
-    return _holding(_of_parts, listener)
+    return holding(_of_parts, listener)
 
 
 def ended_by(check: Callable[[], object]) -> AbstractContextManager[None]:
@@ -76,11 +77,12 @@ def ended_by(check: Callable[[], object]) -> AbstractContextManager[None]:
 
     It is for work that nobody waits for any more: it ends within seconds, wherever it is.
     """
-    return _holding(_check, check)
+    return holding(_check, check)
 
 
 @contextmanager
-def _holding(variable: ContextVar[Held], value: Held) -> Iterator[None]:
+def holding(variable: ContextVar[Held], value: Held) -> Iterator[None]:
+    """Within this context, a context variable has this value."""
     token = variable.set(value)
     try:
         yield

@@ -118,7 +118,7 @@ def _write_all(result: Bench, out: Path, columns: Sequence[str] | None) -> None:
 
 
 def _part(dataset: Dataset, shard: Shard) -> Dataset:
-    return replace(dataset, pairs=[p for p in dataset.pairs if shard.has(f"{p.name}.png")])
+    return replace(dataset, pairs=list(shard.part(dataset.pairs)))
 
 
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:

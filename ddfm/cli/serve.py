@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -14,6 +16,7 @@ from ddfm.cli.writing import say
 __all__ = ["serve"]
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @click.command(short_help="Run a service that fuses over HTTP.")
@@ -121,10 +124,11 @@ def serve(
 
 
 def _run(host: str, port: int, workers: int, seconds: float) -> None:
-    """Runs worker processes until the service is stopped."""
+    """Runs the service until a signal ends it."""
     import uvicorn
 
-    uvicorn.run(
+    run = uvicorn.run if workers == 1 else _run_workers
+    run(
         "ddfm.serve.app:from_environment",
         factory=True,
         host=host,
@@ -134,3 +138,33 @@ def _run(host: str, port: int, workers: int, seconds: float) -> None:
         server_header=False,
         timeout_graceful_shutdown=round(seconds) + 1,
     )
+
+
+def _run_workers(app: str, **settings: Any) -> None:
+    """Like `uvicorn.run`, but ends by the signal that ends the workers, as other commands do.
+
+    uvicorn returns as if all were done, even if no worker starts, and SIGHUP does not end it.
+    """
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    from ddfm.errors import HostError
+
+    config = uvicorn.Config(app, **settings)
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    supervisor = Multiprocess(config, [config.bind_socket()])
+    received: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        received.append(number)
+        supervisor.should_exit.set()
+
+    for number, handler in before.items():  # replaces those of uvicorn
+        signal.signal(number, handler if handler is signal.SIG_IGN else end)
+    supervisor.run()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    if not received:
+        raise HostError("the workers of the service do not start")
+    signal.raise_signal(received[0])

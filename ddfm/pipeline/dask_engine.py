@@ -86,6 +86,8 @@ class OnDask:
             options: dict[str, Any] = {"n_workers": count, "threads_per_worker": 1}
             # The messages of Dask are about its workers; pairs that fail are reported in any case.
             options |= {"scheduler_kwargs": _NO_PAGE, "silence_logs": logging.ERROR}
+            if os.name == "posix":
+                _quiet_tracker()
             return Client(stack.enter_context(LocalCluster(**options)))
         except (OSError, ValueError, RuntimeError) as error:
             where = self.scheduler or "this machine"
@@ -99,6 +101,24 @@ class OnDask:
                 stacklevel=2,
             )
             client.wait_for_workers(1)
+
+
+def _quiet_tracker() -> None:
+    """Starts Python's tracker of semaphores so that it tidies up silently if a signal ends the run.
+
+    It is a process of its own, which reads the environment once; by default it prints two lines.
+    """
+    from multiprocessing.resource_tracker import ensure_running
+
+    given = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:multiprocessing.resource_tracker"
+    try:
+        ensure_running()
+    finally:
+        if given is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = given
 
 
 def _processors() -> int:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -282,7 +282,7 @@ class _Run:
                 stop=False,
                 bar=bar,
                 engine=self.engine,
-                callback=self._noted,
+                callback=partial(self._noted, sink.manifest.entries),
             )
             self._settle()
         return summary
@@ -293,11 +293,11 @@ class _Run:
             self.out, self.beside, self.items, settings, shard=self.shard, verify=self.verify
         )
 
-    def _noted(self, outcome: Outcome) -> object:
+    def _noted(self, made: Mapping[str, Entry], outcome: Outcome) -> object:
         """Lists a pair that failed, then calls the callback of the user."""
         if outcome.status == "failed":
             name = outcome.output.name
-            self.failures.add(name, self._sources[name], outcome.error)
+            self.failures.add(name, self._sources[name], outcome.error, made.get(name))
         return None if self.callback is None else self.callback(outcome)
 
     @cached_property

@@ -107,7 +107,7 @@ class SliceWork:
         """The slices to fuse in this shard, in groups that go through the network at once."""
         begins = range(0, len(self.busy), self.together)
         groups = [self.busy[begin : begin + self.together] for begin in begins]
-        return [g for g in groups if self.shard is None or self.shard.has(_file_of(g))]
+        return groups if self.shard is None else list(self.shard.part(groups))
 
     def items(self) -> Iterator[Item]:
         for some in self.mine():

@@ -35,6 +35,7 @@ BACKOFF = 1.0  # seconds to wait after the first of them; doubles after each
 TIMEOUT = 30.0  # seconds without data after which a connection counts as broken
 CHUNK = 1 << 20  # bytes read at a time
 MOST_JSON = 10_000_000  # most bytes of a JSON answer
+MOST = 20_000_000_000  # most bytes of a file whose size is known neither to us nor to the server
 MARKS = ("etag", "modified")  # what distinguishes versions of a file
 # What reading an answer raises; ValueError if the server gives a piece of it a negative length.
 BROKEN = (OSError, HTTPException, ValueError)
@@ -261,6 +262,12 @@ def _copy(response: Any, part: Part, start: int, total: int | None) -> None:
                     raise _Interrupted(f"the connection broke after {done} bytes") from None
             if not chunk:
                 break
+            if total is None and done + len(chunk) > MOST:
+                part.discard()
+                raise DownloadError(
+                    f"{part.target.name} is larger than {gigabytes(MOST)}, and its server does not "
+                    "say how large; it was not accepted"
+                )
             part.write(chunk)
             done += len(chunk)
             bar.update(len(chunk))

@@ -1,12 +1,14 @@
 """Lists the files of a folder that could not be made, and why: `ddfm-failed.jsonl`.
 
     {"software": "ddfm image fusion", "output": "0007.png", "sources": ["0007_ir.png", ...],
-     "error": "...", "time_ns": ...}
+     "error": "...", "time_ns": ..., "made_ns": 0}
 
 The list is beside the manifest, and that of a shard is called `ddfm-failed-2-of-8.jsonl`. A line is
 added when a file fails, so it is kept if the run is killed. At the end of a run, lines of earlier
 runs are removed, and the list itself if nothing failed. Of several lines for a file, the newest is
-valid, unless the file was made after it.
+valid, unless the file was made after it: then the time in its manifest is no more `made_ns`, which
+is 0 if the file had never been made. (Lines of older versions lack this; their time decides,
+although the clocks of machines differ.)
 """
 
 from __future__ import annotations
@@ -51,10 +53,17 @@ class Failures:
         for path in _lists(self._folder) if self._whole else [self._path]:
             check_ours(path)
 
-    def add(self, output: str, sources: Sequence[str], error: str) -> None:
-        """Adds a file that failed. If the disk is full, the line is written by `settle`."""
+    def add(
+        self, output: str, sources: Sequence[str], error: str, made: Entry | None = None
+    ) -> None:
+        """Adds a file that failed. If the disk is full, the line is written by `settle`.
+
+        Args:
+            made: the file's line in the manifest, if an earlier run has made it.
+        """
         entry = {"output": output, "sources": list(sources), "error": error}
-        self._entries.append(entry | {"time_ns": time.time_ns()})
+        times = {"time_ns": time.time_ns(), "made_ns": time_in(made or {})}
+        self._entries.append(entry | times)
         with suppress(StorageError):
             _add(self._path, _line(self._entries[-1]))
 
@@ -82,7 +91,14 @@ def failures_in(folder: Path, made: Mapping[str, Entry]) -> list[Entry]:
                 output = entry["output"]
                 newest[output] = max(entry, newest.get(output, entry), key=failed_at)
     failed = (entry for _, entry in sorted(newest.items()))
-    return [each for each in failed if time_in(made.get(each["output"], {})) <= failed_at(each)]
+    return [each for each in failed if not _made_since(each, made.get(each["output"], {}))]
+
+
+def _made_since(failure: Entry, made: Entry) -> bool:
+    """Whether a file was made after it failed, given its line in the manifest."""
+    if "made_ns" in failure:
+        return time_in(made) != time_in(failure, "made_ns")
+    return time_in(made) > time_in(failure, "time_ns")
 
 
 def join_failures(folder: Path, entries: Sequence[Entry]) -> None:

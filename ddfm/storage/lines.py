@@ -22,7 +22,7 @@ LONGEST = 255  # longest name of a file, in bytes
 # How lines written by ddfm begin. Other lines have to be parsed.
 _USUAL = re.compile(
     rb'\{"output": "([^"\\/\x00-\x1f\x80-\xff]+)", "sha256": "[0-9a-f]{64}", "size": \d+, '
-    rb'"mtime_ns": (\d+)[,}]'
+    rb'"mtime_ns": \d+[,}]'
 )
 _FILE = 1 << 48  # a place is the number of a file times this, plus the offset in it
 
@@ -34,10 +34,13 @@ class Lines(Mapping[str, Entry]):
 
     Args:
         opened: opens a file of lines for reading, unbuffered.
+        is_there: whether the result of a line is there as it was made.
     """
 
-    def __init__(self, opened: Callable[[Path], BinaryIO]) -> None:
-        self._opened = opened
+    def __init__(
+        self, opened: Callable[[Path], BinaryIO], is_there: Callable[[Entry], bool]
+    ) -> None:
+        self._opened, self._is_there = opened, is_there
         self._files: list[Path] = []
         # The places of the lines of each name; that of the valid one is first.
         self._places: dict[str, tuple[int, ...]] = {}
@@ -48,7 +51,8 @@ class Lines(Mapping[str, Entry]):
     def learn(self, path: Path) -> None:
         """Indexes all lines of a file; the newest of a name is valid. Cut-off lines are ignored.
 
-        In a file the last one is newest; of several files, the one whose result was written last.
+        In a file the last one is newest. Of several files, it is the one whose result is there,
+        since the clocks of machines differ; if that does not decide, the one with the later time.
         """
         place = self._number(path) * _FILE
         with self._opened(path) as raw, io.BufferedReader(raw, 1 << 20) as file:  # type: ignore[type-var]
@@ -95,20 +99,28 @@ class Lines(Mapping[str, Entry]):
     def _learn_line(self, line: bytes, place: int) -> None:
         usual = _USUAL.match(line)
         if usual is not None and line.endswith(b"}\n"):
-            output, time = usual[1].decode(), int(usual[2])
+            output = usual[1].decode()
         else:
             entry = entry_of(line)
             if entry is None:
                 return
-            output, time = entry["output"], time_in(entry)
+            output = entry["output"]
         known = self._places.get(output)
         if known is None:
             self._places[output] = (place,)
         # In one file the later line is newer, even if the clock was set back in between.
-        elif place // _FILE == known[0] // _FILE or time >= time_in(self.get(output, {})):
+        elif place // _FILE == known[0] // _FILE or self._is_newer(line, output):
             self._places[output] = (place, *known)
         else:
             self._places[output] = (known[0], place, *known[1:])
+
+    def _is_newer(self, line: bytes, output: str) -> bool:
+        """Whether this line is newer than the valid one, which is of another file."""
+        new, old = entry_of(line), self.get(output)
+        if new is None or old is None:
+            return old is None
+        there = self._is_there(new)
+        return there if there != self._is_there(old) else time_in(new) >= time_in(old)
 
     def _number(self, path: Path) -> int:
         if path not in self._files:

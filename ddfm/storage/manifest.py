@@ -11,7 +11,8 @@ ignored. If a file has several lines, the last one is valid.
 
 A folder may be filled by several processes, on several machines: each is a `Shard` with a manifest
 of its own, `ddfm-manifest-2-of-8.jsonl`. Each process reads all manifests, of which the newest line
-of each file is valid, and writes to its own. `Manifest.merge` merges them into one.
+of each file is valid (`ddfm.storage.lines`), and writes to its own. `Manifest.merge` merges them
+into one.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ import zlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from ddfm.errors import DdfmError, StorageError, disk_explained
 from ddfm.storage.atomic import NEEDS_CLOSING, atomic_path, claimed, lock, open_in_place
@@ -50,6 +52,7 @@ NAME = "ddfm-manifest.jsonl"
 OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
 PREFIX = ".partial-manifest-"  # its own, since other processes write to the folder, too
 TOGETHER = 1000  # lines that are merged, and synchronised with the disk, at once
+T = TypeVar("T")
 BEGIN, BEGINNING = b'{"output": "', 1 << 16  # how lines begin; bytes read to check this
 
 
@@ -64,6 +67,13 @@ class Shard:
         """Whether this process makes the file of this name; each file belongs to exactly one."""
         name = output.encode("utf-8", "surrogatepass")  # names of files may be no UTF-8
         return zlib.crc32(name) % self.count == self.index - 1
+
+    def part(self, work: Sequence[T]) -> Sequence[T]:
+        """Its part of a work that all processes know and that a run without shards completes.
+
+        Parts are of equal size, which those by names are not: names with few digits are similar.
+        """
+        return work[self.index - 1 :: self.count]
 
     @property
     def manifest(self) -> str:
@@ -89,7 +99,7 @@ class Manifest:
     def __init__(self, folder: str | os.PathLike[str], shard: Shard | None = None) -> None:
         self.folder = Path(folder)
         self._open: list[BinaryIO] = []
-        self.entries = Lines(_open_ours)
+        self.entries = Lines(_open_ours, self.is_there)
         with disk_explained(f"write {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -121,7 +131,7 @@ class Manifest:
 
     def is_there(self, entry: Entry, *, verify: bool = False) -> bool:
         """Whether the file of an entry exists as it was made."""
-        return KnownFile(self.folder / entry["output"]).is_as_noted(entry, verify=verify)
+        return _is_there(self.folder, entry, verify=verify)
 
     def find(
         self,
@@ -173,7 +183,7 @@ class Manifest:
         """Merges the manifests of all shards into this one, and removes them."""
         shards = [path for path in self._manifests() if path.name != NAME]
         opened = [self._opened(path) for path in shards]  # raises if a run is still alive
-        main = Lines(_open_ours)
+        main = Lines(_open_ours, self.is_there)
         main.learn(self._path)
         new = (e for e in self.entries.newest() if main.get(e["output"]) != e)
         while some := list(islice(new, TOGETHER)):
@@ -184,7 +194,7 @@ class Manifest:
             if NEEDS_CLOSING:
                 file.close()
             path.unlink()
-        self.entries = Lines(_open_ours)
+        self.entries = Lines(_open_ours, self.is_there)
         self.entries.learn(self._path)
 
     def clear(self) -> None:
@@ -263,12 +273,16 @@ def has_manifest(folder: Path) -> bool:
 
 def entries_in(folder: Path) -> Iterator[Entry]:
     """The valid line of each file in the manifests of a folder, which are only read, not locked."""
-    lines = Lines(lambda path: path.open("rb", buffering=0))
+    lines = Lines(lambda path: path.open("rb", buffering=0), partial(_is_there, folder))
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_manifest(path.name):
             lines.learn(path)
     with closing(lines):
         yield from lines.newest()
+
+
+def _is_there(folder: Path, entry: Entry, *, verify: bool = False) -> bool:
+    return KnownFile(folder / entry["output"]).is_as_noted(entry, verify=verify)
 
 
 def shard_of(name: str) -> Shard | None:

@@ -13,11 +13,12 @@ import stat
 import threading
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
 from ddfm.errors import StorageError
+from ddfm.progress import holding
 from ddfm.storage.checksum import sha256_of
 
 __all__ = [
@@ -48,14 +49,9 @@ _sources: dict[object, list[str]] = {}
 _overwrite: ContextVar[bool] = ContextVar("overwrite", default=False)
 
 
-@contextmanager
-def overwriting(allowed: bool = True) -> Iterator[None]:
+def overwriting(allowed: bool = True) -> AbstractContextManager[None]:
     """Within this block, this thread may also replace files of others, but no sources."""
-    token = _overwrite.set(allowed)
-    try:
-        yield
-    finally:
-        _overwrite.reset(token)
+    return holding(_overwrite, allowed)
 
 
 def may_overwrite() -> bool:

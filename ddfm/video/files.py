@@ -233,7 +233,8 @@ def writing_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (import_av().FFmpegError, OSError, ValueError) as error:
-        raise StorageError(f"cannot write {path}: {one_line(error)}") from None
+        why = getattr(error, "strerror", None) or error  # without the temporary name
+        raise StorageError(f"cannot write {path}: {one_line(why)}") from None
 
 
 def new_video(temporary: Path, comment: str) -> Any:

@@ -184,9 +184,10 @@ def test_shards_share_the_work_and_one_run_reports(pairs, tmp_path, monkeypatch)
     whole, out = tmp_path / "whole", tmp_path / "out"
     command = [*QUICK, "--degrade", "noise=20", "--baselines"]
     bench(pairs, "--out", whole, *command)
-    for part in ("1/2", "2/2"):
+    for done, part in enumerate(("1/2", "2/2"), 1):
         assert bench(pairs, "--out", out, *command, "--shard", part).exit_code == 0
         assert not (out / "report.html").exists()
+        assert {len(list(row.glob("*.png"))) for row in (out / "fused").glob("*/*")} == {done}
     fused = [path.relative_to(out) for path in out.rglob("*.png")]
     rows = {path.name for path in (out / "fused").iterdir()}
     noisy = {path.name for path in (out / "degraded" / "noise=20").iterdir()}

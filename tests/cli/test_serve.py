@@ -19,6 +19,7 @@ from ddfm.storage.budget import PIXELS, max_pixels
 from serve_load import form, status_of
 
 pytest.importorskip("uvicorn")
+posix = pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
 
 
 def health(port: int):
@@ -26,22 +27,29 @@ def health(port: int):
         return json.load(answer)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
-def test_it_prints_its_address_and_finishes_accepted_requests():
+def started(*options: str) -> tuple[subprocess.Popen, str, int]:
+    """A service that answers, its address, and its port."""
     command = [sys.executable, "-m", "ddfm", "serve", "--prior", "gaussian", "--device", "cpu"]
-    command += ["--port", "0"]
+    command += ["--port", "0", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True) as service:
-        address = service.stdout.readline().split()[0]
-        port = int(address.rstrip("/").rpartition(":")[2])
-        end = time.monotonic() + 60
-        while time.monotonic() < end and service.poll() is None:
-            try:
-                taken = health(port)
-                break
-            except urllib.error.URLError:
-                time.sleep(0.1)
-        assert taken["prior"] == "gaussian"
+    service = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
+    address = service.stdout.readline().split()[0]
+    port = int(address.rstrip("/").rpartition(":")[2])
+    end = time.monotonic() + 60
+    while time.monotonic() < end and service.poll() is None:
+        try:
+            assert health(port)["prior"] == "gaussian"
+            return service, address, port
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    service.kill()
+    raise TimeoutError("the service does not answer")
+
+
+@posix
+def test_it_prints_its_address_and_finishes_accepted_requests():
+    service, address, port = started()
+    with service:
         answers = []
         body, kind = form(700)
         asking = threading.Thread(target=lambda: answers.append(status_of(body, kind, port)))
@@ -54,6 +62,34 @@ def test_it_prints_its_address_and_finishes_accepted_requests():
         assert service.stderr.read() == ""
         assert (address, service.stdout.read()) == (f"http://127.0.0.1:{port}/", "")
     assert answers == [200]
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_several_workers_end_as_one_does(name):
+    """By the signal that ends them; uvicorn itself returns as if all were done."""
+    number = getattr(signal, name)
+    service, _, port = started("--workers", "2")
+    with service:
+        os.killpg(service.pid, number)  # as a terminal does
+        assert service.wait(60) == 128 + number
+        assert service.stderr.read() == ""
+    with pytest.raises(urllib.error.URLError):
+        health(port)
+
+
+def test_workers_that_do_not_start_are_an_error(monkeypatch):
+    class Ended:
+        def __init__(self, _, sockets):
+            sockets[0].close()
+
+        def run(self):
+            """Returns when the workers have given up."""
+
+    monkeypatch.setattr("uvicorn.supervisors.Multiprocess", Ended)
+    done = ddfm_run("serve", "--prior", "gaussian", "--workers", "2", "--port", "0")
+    line = "ddfm: error: the workers of the service do not start\n"
+    assert (done.exit_code, done.stderr) == (2, line)
 
 
 def test_bad_settings_are_refused_before_it_listens():

@@ -98,6 +98,19 @@ def test_its_own_cluster_takes_free_ports(tmp_path, folders, cluster):
     assert len(summary.of("fused")) == 7
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
+def test_an_interrupt_is_one_line_and_leaves_complete_files(tmp_path):
+    folders = folders_of_noise(tmp_path, range(60), (24, 30))
+    command = [sys.executable, "-m", "ddfm", "fuse", *folders, "-o", tmp_path / "out", *FAST]
+    with subprocess.Popen([*command, "--engine", "dask"], stderr=subprocess.PIPE, text=True) as run:
+        while run.poll() is None and not list(tmp_path.glob("out/*.png")):
+            time.sleep(0.01)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
+        assert run.stderr.read() == "ddfm: error: interrupted\n"
+    assert not list(tmp_path.glob("out/.*")) and not (tmp_path / "out" / "59.png").exists()
+
+
 def test_without_sched_getaffinity_there_is_a_worker_for_each_processor(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS and Windows
     monkeypatch.setattr(os, "cpu_count", lambda: 3)

@@ -45,6 +45,13 @@ def test_all_shards_together_make_the_results_of_one_run(tmp_path, fuser, folder
     assert again.outcomes and len(again.of("skipped")) == len(again.outcomes)
 
 
+@pytest.mark.parametrize(("work", "count"), [(12, 4), (100, 8), (3, 8), (0, 2)])
+def test_parts_of_slices_and_of_a_benchmark_are_of_equal_size(work, count):
+    parts = [Shard(k, count).part(range(work)) for k in range(1, count + 1)]
+    assert sorted(index for part in parts for index in part) == list(range(work))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
 def test_a_run_without_shard_makes_the_missing_results(tmp_path, fuser, folders):
     out = tmp_path / "out"
     part = fuse_folders(*folders, out, fuser, shard=Shard(1, 3))

@@ -16,6 +16,7 @@ from ddfm.imaging.colormaps import colored
 from ddfm.pipeline.slices import kept_slices
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.registration.space_files import write_space_transform
+from ddfm.storage.manifest import Shard
 from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import scaled
 from ddfm.volumes.montage import montage
@@ -185,6 +186,19 @@ def test_an_interrupted_volume_continues_with_the_same_result(
     resumed = fuse_volumes(*sources, fuser, keep=kept, **how)
     assert counting.count == 3, "of 7 slices that are not black, 4 were there"
     np.testing.assert_array_equal(resumed.values, whole)
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_shards_fuse_equal_parts_and_a_run_without_completes_them(tmp_path, fuser, together):
+    mri, kept = head((10, 12, 12)), tmp_path / "kept"
+    how = {"axis": 2, "together": together}
+    whole = fuse_volumes(mri, mri, fuser, **how)
+    busy = int((mri > 0).any(axis=(0, 1)).sum()) // together
+    for k in (1, 2):
+        fuse_volumes(mri, mri, fuser, keep=kept, shard=Shard(k, 3), **how)
+        assert len(list(kept.glob("*.npy"))) == pytest.approx(k * busy / 3, abs=1)
+    done = fuse_volumes(mri, mri, fuser, keep=kept, **how)
+    np.testing.assert_array_equal(done.values, whole.values)
 
 
 def test_slices_of_other_sources_or_settings_are_fused_again(tmp_path, fuser, monkeypatch):

@@ -174,6 +174,20 @@ def test_a_part_that_was_complete_already_is_not_downloaded_again(server, monkey
     assert server.requests == []
 
 
+def test_a_file_without_a_stated_size_may_not_fill_the_disk(server, monkeypatch):
+    """Anything that goes on for ever, as a server may."""
+    place = add_entry(monkeypatch, server, sha256=False, size=False)
+    answer = b"HTTP/1.0 200 OK\r\n\r\nPK\x03\x04" + bytes(60_000)
+    monkeypatch.setattr(download, "MOST", 50_000)
+    server.script = [{"raw": answer}] * 9
+    with pytest.raises(DdfmError, match="weights.pt is larger than 50 kB, and its server"):
+        catalog.get("test", trust=True)
+    assert len(server.requests) == 1 and not list(place.parent.iterdir())
+    monkeypatch.setattr(download, "MOST", len(BODY))
+    server.script = [{"raw": b"HTTP/1.0 200 OK\r\n\r\n" + BODY}]
+    assert catalog.get("test", trust=True).read_bytes() == BODY
+
+
 @pytest.mark.parametrize("etag", [True, False])
 @pytest.mark.parametrize("sha256", [True, False])
 def test_a_file_that_changes_meanwhile_is_downloaded_again(server, monkeypatch, etag, sha256):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def test_failures_are_listed_at_once_and_those_of_earlier_runs_go_at_the_end(tmp
         "output": "a.png",
         "sources": ["a_ir.png", "a_vis.png"],
         "error": "no image",
+        "made_ns": 0,
     }
     second = Failures(tmp_path)  # the first was killed
     second.add("a.png", [], "still no image")
@@ -39,13 +41,29 @@ def test_failures_are_listed_at_once_and_those_of_earlier_runs_go_at_the_end(tmp
     assert not (tmp_path / NAME).exists()
 
 
-def test_a_file_that_was_made_later_has_not_failed(tmp_path):
+@pytest.mark.parametrize("ahead", [-(10**13), 0, 10**13])
+def test_a_file_that_was_made_later_has_not_failed(tmp_path, monkeypatch, ahead):
+    """Whatever the time was on the machine where it failed: hours too early or too late."""
+    now = time.time_ns()
+    monkeypatch.setattr(module.time, "time_ns", lambda: now + ahead)
     Failures(tmp_path, Shard(1, 2)).add("a.png", [], "no image")
     with Manifest(tmp_path) as manifest, manifest.adding("a.png", {}) as temporary:
         temporary.write_bytes(b"a")
     assert failed(tmp_path) == {}
-    Failures(tmp_path, Shard(2, 3)).add("a.png", [], "no memory, with other settings")
+    with Manifest(tmp_path) as manifest:
+        made = manifest.entries["a.png"]
+    Failures(tmp_path, Shard(2, 3)).add("a.png", [], "no memory, with other settings", made)
     assert failed(tmp_path) == {"a.png": "no memory, with other settings"}
+
+
+def test_in_lines_of_older_versions_times_decide(tmp_path):
+    with Manifest(tmp_path) as manifest, manifest.adding("a.png", {}) as temporary:
+        temporary.write_bytes(b"a")
+    now = (tmp_path / "a.png").stat().st_mtime_ns
+    for at, there in ((now - 1, {}), (now + 1, {"a.png": "why"})):
+        old = {"software": "ddfm image fusion", "output": "a.png", "error": "why", "time_ns": at}
+        (tmp_path / NAME).write_text(json.dumps(old) + "\n")
+        assert failed(tmp_path) == there
 
 
 def test_lists_of_shards_are_apart_until_they_are_joined(tmp_path):

@@ -14,7 +14,7 @@ from ddfm.errors import DdfmError
 from ddfm.storage import atomic
 from ddfm.storage.atomic import atomic_folder, atomic_path
 from ddfm.storage.checksum import KnownData, KnownFile, sha256_of
-from ddfm.storage.manifest import NAME, Manifest, Shard, keep_others
+from ddfm.storage.manifest import NAME, Manifest, Shard, entries_in, keep_others
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -379,6 +379,22 @@ def test_the_newest_line_of_a_file_in_any_manifest_is_used(tmp_path):
         add(two, "x.png", b"third", settings=3)
     with Manifest(tmp_path) as whole:
         assert whole.get("x.png")["settings"] == 3
+
+
+@pytest.mark.parametrize("first", [None, Shard(2, 3)])
+def test_the_line_whose_result_is_there_is_used_though_another_clock_was_ahead(tmp_path, first):
+    with Manifest(tmp_path, first) as manifest, manifest.adding("x.png", {"seed": 1}) as temporary:
+        temporary.write_bytes(b"old")
+        os.utime(temporary, (4e9, 4e9))  # on a machine whose clock is far ahead
+    with Manifest(tmp_path, Shard(1, 2)) as manifest:
+        add(manifest, "x.png", b"new", seed=2)
+    for _ in range(2):
+        assert next(entries_in(tmp_path))["seed"] == 2
+        with Manifest(tmp_path) as manifest:
+            assert manifest.get("x.png")["seed"] == 2
+            manifest.merge()
+            assert manifest.get("x.png")["seed"] == 2
+    assert [line["seed"] for line in lines(tmp_path)] == [1, 2][first is not None :]
 
 
 def test_the_last_line_of_a_manifest_is_used_though_the_clock_was_set_back(tmp_path):

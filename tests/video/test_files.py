@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from pathlib import Path
 
@@ -120,6 +121,12 @@ def test_damaged_videos_end_in_one_line_or_in_fewer_frames(tmp_path, videos):
                 assert len(list(VideoReader(bad))) <= 10
             except DdfmError as error:
                 assert "\n" not in str(error) and str(bad) in str(error)
+
+
+def test_a_full_disk_is_reported_without_the_temporary_name():
+    with pytest.raises(DdfmError) as caught, files.writing_explained(Path("f.mkv")):
+        raise OSError(errno.ENOSPC, "No space left on device", "/films/.partial-1.mkv")
+    assert str(caught.value) == "cannot write f.mkv: No space left on device"
 
 
 def test_frames_of_a_video_have_one_size(tmp_path):
