@@ -392,6 +392,18 @@ def test_a_page_that_the_browser_ended_takes_fewer_pixels_the_next_time(page):
     assert page.evaluate(noted) is None
 
 
+def test_it_works_where_the_browser_may_keep_nothing(browser, address):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script("""Object.defineProperty(window, 'sessionStorage', {get() {
+            throw new DOMException('forbidden', 'SecurityError');
+        }});""")
+        page.goto(address)
+        page.wait_for_selector("#method option", state="attached")
+        dropped(page, "main", picture(1), picture(2))
+        page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+
+
 def test_sizes_that_the_command_line_would_refuse_are_refused(page):
     a, b = smooth((300, 400)).convert("L"), smooth((400, 300))
     for one, hint in ((a, "rotated by 90 degrees"), (smooth((360, 270)), "--align auto")):
@@ -449,6 +461,15 @@ def test_false_colours_and_sources_that_seem_exchanged_are_named(page):
     page.wait_for_selector("#warning:text('swap them')", timeout=60_000)
     dropped(page, "main", file_of(photo, "photo.png"), file_of(thermal.convert("L"), "grey.png"))
     page.wait_for_selector("#warning:text('photo.png was taken as infrared and grey.png')")
+
+
+def test_temperatures_of_a_camera_that_the_page_does_not_read_are_named(page):
+    file = file_of(smooth((48, 36)).convert("L"), "flir.jpg")
+    segment = b"\xff\xe1" + (20).to_bytes(2) + b"FLIR\0" + bytes(13)
+    file["buffer"] = file["buffer"][:2] + segment + file["buffer"][2:]
+    dropped(page, "main", file, file_of(smooth((48, 36)), "photo.jpg"))
+    page.wait_for_selector("#warning:text('flir.jpg: the temperatures')", timeout=60_000)
+    assert "photo.jpg: the temp" not in page.inner_text("#warning")
 
 
 def test_colours_of_another_profile_are_converted_since_the_download_has_none(page):

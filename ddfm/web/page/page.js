@@ -3,7 +3,7 @@ import {falseColored, isColored, isRendering} from './colors.js';
 import {exifOf, exifFor, withExif} from './exif.js';
 import {asRGB, cropped, filled, gapsOfBoth, grey, mixed, padded, resized, toImageData}
   from './pixels.js';
-import {fitting, isDeep, read} from './reading.js';
+import {fitting, isDeep, isRadiometric, read} from './reading.js';
 
 const $ = id => document.getElementById(id);
 const sources = {a: null, b: null}; // as reading.js reads them
@@ -57,14 +57,17 @@ function restart() {
 
 // A browser short of memory may end the page and load it again. So the tab notes, while there is work,
 // at how many pixels; if that is still noted when the page begins, half of them have to do.
-let works = 0;
+let works = 0, kept = null;
+try {
+  kept = sessionStorage;
+} catch { /* the user forbids to keep anything */ }
 function note(more) {
   works += more;
-  if (works) sessionStorage.setItem('pixels', most());
-  else sessionStorage.removeItem('pixels');
+  if (works) kept?.setItem('pixels', most());
+  else kept?.removeItem('pixels');
   $('busy').hidden = !works;
 }
-addEventListener('pagehide', () => sessionStorage.removeItem('pixels')); // the user left it
+addEventListener('pagehide', () => kept?.removeItem('pixels')); // the user left it
 
 function say(text) { $('status').textContent = text; }
 function warn(text) { $('warning').textContent = text; $('warning').hidden = !text; }
@@ -90,7 +93,8 @@ async function choose(side, file) {
     note(1);
     const bytes = new Uint8Array(await file.arrayBuffer());
     source = await read(file, bytes, most());
-    Object.assign(source, {exif: exifOf(bytes), deep: isDeep(bytes)});
+    Object.assign(source, {exif: exifOf(bytes), deep: isDeep(bytes),
+      radiometric: isRadiometric(bytes)});
   } catch (error) {
     problem = error.message;
   } finally {
@@ -217,8 +221,8 @@ function sized(size) {
 
 function warnings(noise, rendering) {
   const named = sides => sides.map(side => sources[side].name).join(' and ');
-  const [loud, deep] = [side => noise[side] >= site.clean, side => sources[side].deep]
-    .map(is => ['a', 'b'].filter(is));
+  const [loud, deep, warm] = [side => noise[side] >= site.clean, side => sources[side].deep,
+    side => sources[side].radiometric].map(is => ['a', 'b'].filter(is));
   const {a, b} = sources;
   return [
     rendering && `${named([rendering])} seems to be temperatures in false colours, and was fused as `
@@ -226,6 +230,8 @@ function warnings(noise, rendering) {
       + 'ddfm on the command line, which knows palettes.',
     (rendering === 'b' || isColored(a) && !isColored(b) && !isRendering(a))
       && `${a.name} was taken as infrared and ${b.name} as visible. If that is wrong, swap them.`,
+    warm.length && `${named(warm)}: the temperatures in this file were not used, only the image that `
+      + 'the camera made of them. ddfm on the command line uses them, and the photograph beside them.',
     deep.length && `${named(deep)}: 16 bits, of which this page uses the upper 8. ddfm on the `
       + 'command line uses all.',
     loud.length && `${named(loud)}: noisy. ddfm on the command line removes noise first, which `
@@ -322,9 +328,9 @@ $('divide').oninput = divide;
 $('save').onclick = save;
 
 say('Choose two images, or drop them here.');
-const ended = sessionStorage.getItem('pixels');
+const ended = kept?.getItem('pixels');
 if (ended) {
-  sessionStorage.removeItem('pixels');
+  kept.removeItem('pixels');
   const sizes = [...$('most').options].map(option => option.value);
   $('most').value = sizes.find(size => size <= ended / 2) ?? sizes.at(-1);
   warn('The browser ended this page during its last work, probably for lack of memory. Size is set to '

@@ -67,6 +67,15 @@ function isOpaque(bytes) { return bytes[0] === 0xff && bytes[1] === 0xd8; } // J
 /** Whether a PNG has 16 bits; the browser drops the lower 8. */
 export function isDeep(bytes) { return text(bytes, 1, 3) === 'PNG' && bytes[24] === 16; }
 
+/** Whether a JPEG has temperatures of a FLIR camera beside its rendering of them. */
+export function isRadiometric(bytes) {
+  for (let at = 2; isOpaque(bytes) && bytes[at] === 0xff && bytes[at + 1] !== 0xda;) {
+    if (bytes[at + 1] === 0xe1 && text(bytes, at + 4, 5) === 'FLIR\0') return true;
+    at += 2 + bytes[at + 2] * 256 + bytes[at + 3];
+  }
+  return false;
+}
+
 /** The size that a JPEG, PNG or WebP file says to have, before it is turned; null if none is found. */
 export function sizeOf(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
