@@ -370,6 +370,25 @@ def test_a_fusion_for_which_memory_does_not_suffice_is_done_at_half_the_pixels(b
         assert said.startswith("The pair was fused at 707 × 565 (0.4 million pixels) of 1000 × 800")
 
 
+def test_noise_is_measured_before_a_picture_is_enlarged(browser, address):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script("""
+            const Real = Worker;
+            window.sizes = [];
+            window.Worker = class extends Real {
+                postMessage(message) {
+                    if (message.graph === 'noise') sizes.push(message.feeds.x.dims.slice(2));
+                    super.postMessage(message);
+                }
+            };""")
+        page.goto(address)
+        page.wait_for_selector("#method option", state="attached")
+        dropped(page, "main", picture(1, (64, 48)), picture(2, (128, 96)))
+        page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+        assert page.evaluate("sizes") == [[48, 64], [96, 128]]
+
+
 def test_a_page_that_the_browser_ended_takes_fewer_pixels_the_next_time(page):
     """It notes in the tab what it does, and forgets it when that is done, or when it is left."""
     noted = "sessionStorage.getItem('pixels')"

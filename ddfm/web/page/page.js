@@ -188,8 +188,11 @@ async function fuseAt(size, mine) {
   for (const side of ['a', 'b']) if (pair[side].gaps) planes[side] = grey(pair[side].rgb);
   const noise = {};
   for (const side of ['a', 'b']) {
-    const {data} = await run('noise', {x: {data: planes[side], dims: [1, 1, height, width]}});
-    noise[side] = data[0];
+    const own = sources[side]; // enlarged, noise would look like texture
+    const small = own.width < width && Math.min(own.width, own.height) >= site.least && !own.gaps;
+    const x = small ? {data: grey(own.rgb), dims: [1, 1, own.height, own.width]}
+      : {data: planes[side], dims: [1, 1, height, width]};
+    noise[side] = (await run('noise', {x})).data[0];
   }
   const feeds = {};
   for (const side of ['a', 'b']) feeds[side] = padded(planes[side], width, height, about.pad);
