@@ -13,11 +13,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 import ddfm.web
 from command_line import ddfm_run, refused
@@ -67,10 +68,10 @@ def test_the_site_has_all_files_that_its_pages_name(site):
     assert MARK in (site / "site.json").read_text()
     names = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
     assert {"index.html", "page.js", "worker.js", "graphs/default.onnx"} <= names
-    for page in ("index.html", "page.js", "worker.js", "offline.js", "page.css"):
+    for page in ("index.html", "page.js", "reading.js", "worker.js", "offline.js", "page.css"):
         text = (site / page).read_text()
         assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org", "")
-    assert sum(len((site / name).read_bytes()) for name in names if "/" not in name) < 25_000
+    assert sum(len((site / name).read_bytes()) for name in names if "/" not in name) < 45_000
 
 
 def test_it_offers_only_what_its_graphs_are_for(site):
@@ -247,6 +248,265 @@ def test_a_damaged_file_causes_a_message(page):
     page.set_input_files("#file-b", given(picture(2, (40, 37))))
     page.wait_for_selector("#warning:not([hidden])")
     assert "of the same size" in page.inner_text("#warning")
+
+
+def file_of(image, name, **how):
+    buffer, kind = io.BytesIO(), name.rsplit(".")[-1].replace("jpg", "jpeg")
+    image.save(buffer, kind, **how)
+    return {"name": name, "mimeType": f"image/{kind}", "buffer": buffer.getvalue()}
+
+
+def smooth(size, turns=1.0):
+    """Colours that change slowly, in the quality of which a JPEG keeps them."""
+    x, y = np.meshgrid(*(np.linspace(0, 2 * np.pi * turns, n) for n in size))
+    planes = [np.sin(x) * 0.4, np.cos(y) * 0.4, np.sin(x + y) * 0.4]
+    return Image.fromarray(np.uint8(np.rint(255 * (0.5 + np.stack(planes, axis=-1)))))
+
+
+def test_a_photograph_of_many_pixels_is_fused_reduced_and_the_sizes_are_said(page):
+    """With a coarser thermal image; upright, as if both had been resized by another program."""
+    thermal, photo, exif = smooth((250, 200), 2).convert("L"), smooth((1000, 800), 3), Image.Exif()
+    exif[0x112] = 6
+    exif.get_ifd(0x8769).update({0xA002: 800, 0xA003: 1000})
+    turned = file_of(photo.rotate(90, expand=True), "photo.jpg", exif=exif, quality=97)
+    page.select_option("#most", "500000")
+    page.set_input_files("#file-a", file_of(thermal, "thermal.png"))
+    page.set_input_files("#file-b", turned)
+    page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+    page.wait_for_timeout(300)
+    said = page.inner_text("#status")
+    assert said.startswith("The pair was fused at 790 × 632 (0.5 million pixels) of 1000 × 800. ")
+    assert "thermal.png was enlarged from 250 × 200" in said
+    assert page.inner_text("#drop-b output") == "photo.jpg, 1000 × 800"
+    resized = [np.asarray(p.resize((790, 632), Image.Resampling.BICUBIC)) for p in (thermal, photo)]
+    wanted = (resized[0] / 255 + resized[1] / 255 @ [0.299, 0.587, 0.114]) / 2
+    with page.expect_download() as download:
+        page.click("#save")
+    assert download.value.suggested_filename == "photo-fused.png"
+    with Image.open(download.value.path()) as image:
+        assert image.size == (790, 632) and image.getexif()[0x112] == 1
+        inner = image.getexif().get_ifd(0x8769)
+        assert (inner[0xA002], inner[0xA003]) == (790, 632)
+        assert np.abs(np.asarray(image)[..., 0] - 255 * wanted).max() < 4  # those of the JPEG
+    page.select_option("#most", "4000000")  # reads them again
+    page.wait_for_selector("#status:text('Fused. thermal.png was enlarged')", timeout=60_000)
+    assert downloaded(page).shape == (800, 1000, 3)
+
+
+@pytest.mark.parametrize("scale", [0.37, 0.5, 1, 1.9])
+def test_it_resizes_as_other_programs_do(page, scale):
+    plane = np.random.default_rng(1).random((40, 61)).astype(np.float32)
+    size = tuple(round(n * scale) for n in (61, 40))
+    resize = """async ([plane, [width, height]]) => {
+        const {asRGB, resized} = await import('./pixels.js');
+        const rgb = asRGB(Float32Array.from(plane));
+        const made = resized({width: 61, height: 40, rgb, gaps: null}, {width, height}).rgb;
+        return Array.from(made.subarray(0, width * height));
+    }"""
+    made = np.reshape(page.evaluate(resize, [plane.ravel().tolist(), size]), size[::-1])
+    wanted = np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+    assert np.abs(made - wanted.clip(0, 1)).max() < 1e-5
+
+
+def test_a_picture_too_large_to_decode_is_refused_before_that(page):
+    """Its header says so; a browser that decodes it would end the page, without a message."""
+    huge = file_of(Image.new("RGB", (40, 40)), "huge.png")
+    header = b"IHDR" + (20_000).to_bytes(4) + (10_000).to_bytes(4)
+    page.evaluate("() => { window.createImageBitmap = () => { throw Error('decoded'); }; }")
+    page.set_input_files("#file-b", huge | {"buffer": huge["buffer"][:12] + header + bytes(40)})
+    page.wait_for_selector("#warning:not([hidden])")
+    assert page.inner_text("#warning").startswith("huge.png has 20000 × 10000 pixels; this page")
+    assert page.is_hidden("#busy")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "lossy.webp", "lossless.webp", "a.gif"])
+def test_the_size_of_a_file_is_read_from_its_header(page, name):
+    how = {"lossless": True} if name == "lossless.webp" else {}
+    file = file_of(smooth((301, 170)), name, **how)
+    extended = file_of(smooth((301, 170)), name, exif=b"Exif\0\0II*\0", **how)
+    look = "async data => (await import('./reading.js')).sizeOf(new Uint8Array(data))"
+    for each in (file, extended):
+        wanted = None if name == "a.gif" else {"width": 301, "height": 170}
+        assert page.evaluate(look, list(each["buffer"])) == wanted
+        assert page.evaluate(look, list(each["buffer"][:15])) is None
+
+
+def test_where_one_picture_is_transparent_the_other_is_shown_and_nothing_where_both_are(page):
+    pixels = [np.full((40, 48, 4), (*levels, 255), np.uint8) for levels in ((80,) * 3, (200,) * 3)]
+    for each in pixels:
+        each[:10, :10, 3] = 0
+    pixels[1][20:, 20:, 3] = 0
+    a, b = (file_of(Image.fromarray(p), f"{k}.png") for k, p in enumerate(pixels))
+    page.set_input_files("#file-a", a)
+    page.set_input_files("#file-b", b)
+    page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+    with page.expect_download() as download:
+        page.click("#save")
+    with Image.open(download.value.path()) as image:
+        made = np.asarray(image.convert("RGBA"))
+    assert made[5, 5, 3] == 0 and made[15, 15].tolist() == [140, 140, 140, 255]
+    assert made[30, 30].tolist() == [80, 80, 80, 255] and (made[..., 3] == 0).sum() == 100
+
+
+def test_a_fusion_for_which_memory_does_not_suffice_is_done_at_half_the_pixels(browser, address):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script("""
+            const Real = Worker;
+            window.Worker = class extends Real {
+                postMessage(message) {
+                    const {id, graph, feeds} = message;
+                    if (graph === 'default' && feeds.a.data.length > 6e5) {
+                        this.onmessage({data: {id, error: 'std::bad_alloc'}});
+                    } else super.postMessage(message);
+                }
+            };""")
+        page.goto(address)
+        page.wait_for_selector("#method option", state="attached")
+        dropped(page, "main", *(file_of(smooth((1000, 800)), f"{k}.png") for k in "ab"))
+        page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+        page.wait_for_timeout(300)
+        said = page.inner_text("#status")
+        assert said.startswith("The pair was fused at 707 × 565 (0.4 million pixels) of 1000 × 800")
+
+
+def test_noise_is_measured_before_a_picture_is_enlarged(browser, address):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script("""
+            const Real = Worker;
+            window.sizes = [];
+            window.Worker = class extends Real {
+                postMessage(message) {
+                    if (message.graph === 'noise') sizes.push(message.feeds.x.dims.slice(2));
+                    super.postMessage(message);
+                }
+            };""")
+        page.goto(address)
+        page.wait_for_selector("#method option", state="attached")
+        dropped(page, "main", picture(1, (64, 48)), picture(2, (128, 96)))
+        page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+        assert page.evaluate("sizes") == [[48, 64], [96, 128]]
+
+
+def test_a_page_that_the_browser_ended_takes_fewer_pixels_the_next_time(page):
+    """It notes in the tab what it does, and forgets it when that is done, or when it is left."""
+    noted = "sessionStorage.getItem('pixels')"
+    page.evaluate("sessionStorage.setItem('pixels', 4e6)")
+    page.evaluate("() => addEventListener('pagehide', () => sessionStorage.setItem('pixels', 4e6))")
+    page.reload()
+    page.wait_for_selector("#warning:not([hidden])")
+    assert "ended this page" in page.inner_text("#warning")
+    assert page.input_value("#most") == "2000000" and page.evaluate(noted) is None
+    page.evaluate("() => { window.createImageBitmap = () => new Promise(() => {}); }")
+    page.set_input_files("#file-a", given(picture(1)))
+    page.wait_for_selector("#busy:not([hidden])")
+    assert page.evaluate(noted) == "2000000"
+    page.reload()
+    page.wait_for_selector("#method option", state="attached")
+    assert page.evaluate(noted) is None and page.is_hidden("#warning")
+    dropped(page, "main", picture(1), picture(2))
+    page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+    page.wait_for_selector("#busy", state="hidden")
+    assert page.evaluate(noted) is None
+
+
+def test_it_works_where_the_browser_may_keep_nothing(browser, address):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script("""Object.defineProperty(window, 'sessionStorage', {get() {
+            throw new DOMException('forbidden', 'SecurityError');
+        }});""")
+        page.goto(address)
+        page.wait_for_selector("#method option", state="attached")
+        dropped(page, "main", picture(1), picture(2))
+        page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+
+
+def test_sizes_that_the_command_line_would_refuse_are_refused(page):
+    a, b = smooth((300, 400)).convert("L"), smooth((400, 300))
+    for one, hint in ((a, "rotated by 90 degrees"), (smooth((360, 270)), "--align auto")):
+        dropped(page, "main", file_of(one, "a.png"), file_of(b, "b.png"))
+        page.wait_for_selector("#warning:not([hidden])")
+        assert hint in page.inner_text("#warning")
+
+
+COLD_TO_HOT = np.array([(0, 0, 90), (200, 0, 120), (255, 140, 0), (255, 255, 200)], float)
+
+
+def rendering(size):
+    """Temperatures in false colours."""
+    place = np.asarray(smooth(size, 2).convert("L")) / 255 * 3
+    planes = [np.interp(place, range(4), channel) for channel in COLD_TO_HOT.T]
+    return Image.fromarray(np.uint8(np.stack(planes, axis=-1)))
+
+
+def test_false_colours_are_recognised_as_on_the_command_line(page):
+    from ddfm.imaging.reading import read_image
+    from ddfm.imaging.renderings import in_false_colors, without_false_colors
+
+    grey = smooth((48, 36), 2).convert("L").convert("RGB")
+    noise = Image.fromarray(np.uint8(picture(3, (48, 36))["pixels"] * 255))
+    pictures = [rendering((48, 36)), smooth((48, 36)), noise, grey, smooth((48, 36), 1.2)]
+    look = """async ([[width, height], ...planes]) => {
+        const {falseColored, isRendering} = await import('./colors.js');
+        const [a, b] = planes.map(rgb => ({width, height, rgb: Float32Array.from(rgb)}));
+        return [falseColored({a, b}), isRendering(a)];
+    }"""
+    found = set()
+    for one in pictures:
+        for other in pictures:
+            read = [read_image(np.asarray(p)) for p in (one, other)]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                done = without_false_colors(read)
+            [wanted] = [s for s, p, q in zip("ab", read, done, strict=True) if p is not q] or [None]
+            planes = [
+                (np.moveaxis(np.asarray(p), 2, 0) / 255).ravel().tolist() for p in (one, other)
+            ]
+            assert page.evaluate(look, [[48, 36], *planes]) == [wanted, in_false_colors(read[0])]
+            found.add(wanted)
+    assert found == {"a", "b", None}
+
+
+def test_false_colours_and_sources_that_seem_exchanged_are_named(page):
+    thermal, photo = rendering((96, 72)), Image.fromarray(np.uint8(picture(3)["pixels"] * 255))
+    photo = photo.resize((96, 72))
+    dropped(page, "main", file_of(thermal, "hot.png"), file_of(photo, "photo.png"))
+    page.wait_for_selector("#warning:not([hidden])", timeout=60_000)
+    assert "hot.png seems to be temperatures in false colours" in page.inner_text("#warning")
+    assert "swap them" not in page.inner_text("#warning")
+    page.click("#swap")
+    page.wait_for_selector("#warning:text('swap them')", timeout=60_000)
+    dropped(page, "main", file_of(photo, "photo.png"), file_of(thermal.convert("L"), "grey.png"))
+    page.wait_for_selector("#warning:text('photo.png was taken as infrared and grey.png')")
+
+
+def test_temperatures_of_a_camera_that_the_page_does_not_read_are_named(page):
+    file = file_of(smooth((48, 36)).convert("L"), "flir.jpg")
+    segment = b"\xff\xe1" + (20).to_bytes(2) + b"FLIR\0" + bytes(13)
+    file["buffer"] = file["buffer"][:2] + segment + file["buffer"][2:]
+    dropped(page, "main", file, file_of(smooth((48, 36)), "photo.jpg"))
+    page.wait_for_selector("#warning:text('flir.jpg: the temperatures')", timeout=60_000)
+    assert "photo.jpg: the temp" not in page.inner_text("#warning")
+
+
+def test_colours_of_another_profile_are_converted_since_the_download_has_none(page):
+    """Display P3, as of a phone, here told by the chunks of a PNG; the matrix is that of CSS."""
+    chunks = PngImagePlugin.PngInfo()
+    points = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+    chunks.add(b"gAMA", (45455).to_bytes(4))
+    chunks.add(b"cHRM", b"".join(n.to_bytes(4) for n in points))
+    file = file_of(Image.new("RGB", (40, 40), (200, 60, 60)), "p3.png", pnginfo=chunks)
+    look = """async data => {
+        const {read} = await import('./reading.js'), bytes = new Uint8Array(data);
+        const {rgb} = await read(new File([bytes], 'p3.png', {type: 'image/png'}), bytes, 1e6);
+        return [0, 1600, 3200].map(at => Math.round(255 * rgb[at]));
+    }"""
+    to_srgb = ((1.22494, -0.22494, 0), (-0.04206, 1.04206, 0), (-0.01964, -0.07864, 1.09827))
+    light = to_srgb @ (np.array([200, 60, 60]) / 255) ** (1 / 0.45455)
+    wanted = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(page.evaluate(look, list(file["buffer"])) - wanted).max() <= 1
 
 
 def test_a_file_that_was_refused_does_not_seem_to_be_chosen(page):

@@ -1,10 +1,13 @@
 // The page: reads two images, and shows what the worker makes of them. All pixels stay here.
+import {falseColored, isColored, isRendering} from './colors.js';
 import {exifOf, exifFor, withExif} from './exif.js';
-import {asRGB, grey, mixed, padded, cropped, toImageData} from './pixels.js';
+import {asRGB, cropped, filled, gapsOfBoth, grey, mixed, padded, resized, toImageData}
+  from './pixels.js';
+import {fitting, isDeep, isRadiometric, read} from './reading.js';
 
 const $ = id => document.getElementById(id);
-const sources = {a: null, b: null}; // {name, width, height, rgb, exif}
-let fused = null; // luminance, {width, height, plane}
+const sources = {a: null, b: null}; // as reading.js reads them
+let fused = null; // {width, height, plane, and of each source its rgb, grey and gaps}
 let round = 0; // number of the current fusion; results of earlier ones are ignored
 const chosen = {a: null, b: null}; // the last file chosen, which may still be being read
 
@@ -30,57 +33,72 @@ for (const [name, title] of [['default', 'Default'], ['dmfuse', 'DMFuse, a netwo
   if (site.graphs[name]) $('method').add(new Option(title, name));
 }
 
+const THUMBNAIL = 250_000; // most pixels in which a source is shown
+const COARSER = 1.25; // least ratio of sides at which a picture is enlarged to the other's size
+const LEAST_TRIED = 500_000; // pixels at which a fusion that failed is not tried at half of them
+const most = () => Math.min($('most').value, site.graphs[$('method').value].pixels);
+// A phone has less memory, and takes longer.
+if (matchMedia('(pointer: coarse)').matches) $('most').value = 2e6;
+
 /** Begins another round; what is being computed for the last one, maybe for minutes, is ended. */
 function anew() {
   fused = null;
-  if (waiting.size) {
-    worker.terminate();
-    for (const {reject} of waiting.values()) reject(new Error('ended'));
-    waiting.clear();
-    start();
-  }
+  if (waiting.size) restart();
   return ++round;
 }
 
+/** Starts a new worker, and ends what the old one is computing. */
+function restart() {
+  worker.terminate();
+  for (const {reject} of waiting.values()) reject(new Error('ended'));
+  waiting.clear();
+  start();
+}
+
+// A browser short of memory may end the page and load it again. So the tab notes, while there is work,
+// at how many pixels; if that is still noted when the page begins, half of them have to do.
+let works = 0, kept = null;
+try {
+  kept = sessionStorage;
+} catch { /* the user forbids to keep anything */ }
+function note(more) {
+  works += more;
+  if (works) kept?.setItem('pixels', most());
+  else kept?.removeItem('pixels');
+  $('busy').hidden = !works;
+}
+addEventListener('pagehide', () => kept?.removeItem('pixels')); // the user left it
+
 function say(text) { $('status').textContent = text; }
 function warn(text) { $('warning').textContent = text; $('warning').hidden = !text; }
-function fail(text) { say(''); warn(text); $('result').hidden = true; }
-
-async function read(file) {
-  let image;
-  try {
-    image = await createImageBitmap(file, {colorSpaceConversion: 'none', premultiplyAlpha: 'none'});
-  } catch {
-    throw new Error(`${file.name} is not an image that this browser can read, or is damaged. `
-      + 'Use PNG, JPEG or WebP here; for TIFF, DICOM and raw files, use ddfm on the command line.');
-  }
-  const {width, height} = image;
-  if (width * height > site.pixels) {
-    throw new Error(`${file.name} has ${width} × ${height} pixels; this page takes at most `
-      + `${Math.floor(site.pixels / 1e6)} million. Reduce it, or use ddfm on the command line.`);
-  }
-  const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
-  context.drawImage(image, 0, 0);
-  const rgb = asRGB(context.getImageData(0, 0, width, height));
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  return {name: file.name, width, height, rgb, exif: exifOf(bytes), deep: isDeep(bytes)};
+function fail(text) {
+  say('');
+  warn(text);
+  $('result').hidden = true;
+  reveal('warning');
 }
+/** On a phone, what is said is below the visible part. */
+function reveal(id) { $(id).scrollIntoView({block: 'nearest'}); }
 
-/** Whether a PNG has 16 bits; the browser drops the lower 8. */
-function isDeep(bytes) {
-  return String.fromCharCode(...bytes.subarray(1, 4)) === 'PNG' && bytes[24] === 16;
-}
+function again(side) { if (sources[side]) choose(side, chosen[side]); }
 
 async function choose(side, file) {
   if (!file) return;
   chosen[side] = file;
   anew();
   warn('');
+  say(`Reading ${file.name} …`);
   let source = null, problem;
   try {
-    source = await read(file);
+    note(1);
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    source = await read(file, bytes, most());
+    Object.assign(source, {exif: exifOf(bytes), deep: isDeep(bytes),
+      radiometric: isRadiometric(bytes)});
   } catch (error) {
     problem = error.message;
+  } finally {
+    note(-1);
   }
   side = ['a', 'b'].find(side => chosen[side] === file); // they may have been swapped meanwhile
   if (!side) return; // another was chosen meanwhile
@@ -96,61 +114,132 @@ async function choose(side, file) {
 function show(side) {
   const source = sources[side], drop = $(`drop-${side}`), canvas = drop.querySelector('canvas');
   canvas.hidden = !source;
-  drop.querySelector('output').textContent =
-    source ? `${source.name}, ${source.width} × ${source.height}` : '';
-  if (source) draw(canvas, source);
+  drop.querySelector('output').textContent = source ? `${source.name}, ${told(source.whole)}` : '';
+  if (source) draw(canvas, resized(source, fitting(source, THUMBNAIL)));
 }
 
-function draw(canvas, {width, height, rgb}) {
-  canvas.width = width;
-  canvas.height = height;
-  canvas.getContext('2d').putImageData(toImageData(rgb, width, height), 0, 0);
+const told = ({width, height}) => `${width} × ${height}`;
+
+function draw(canvas, picture) {
+  canvas.width = picture.width;
+  canvas.height = picture.height;
+  canvas.getContext('2d').putImageData(toImageData(picture), 0, 0);
+}
+
+/** The size that two pictures would be fused at on the command line; null if it would refuse them. */
+function common(a, b) {
+  const [small, large] = [a.whole, b.whole].sort((p, q) => p.height - q.height || p.width - q.width);
+  if (small.width === large.width && small.height === large.height) return large;
+  const shape = large.width / large.height;
+  const alike = Math.abs(small.height - small.width / shape) <= 1
+    || Math.abs(small.width - small.height * shape) <= 1;
+  const coarser = COARSER * small.height <= large.height && COARSER * small.width <= large.width;
+  return alike && coarser ? large : null;
 }
 
 async function fuse() {
   const mine = anew(), {a, b} = sources;
   $('result').hidden = true;
   if (!a || !b) return say(`Choose the ${a ? 'visible' : 'infrared'} image.`);
-  if (a.width !== b.width || a.height !== b.height) {
-    return fail(`${a.name} has ${a.width} × ${a.height} pixels and ${b.name} `
-      + `${b.width} × ${b.height}; this page needs registered images of the same size. `
-      + 'Use ddfm on the command line for others (--resize, --align auto).');
-  }
-  say('Fusing …');
-  const {width, height} = a, graph = $('method').value, about = site.graphs[graph];
+  const whole = common(a, b);
+  if (!whole) return fail(unlike(a, b));
+  note(1);
   try {
-    const planes = {a: grey(a), b: grey(b)};
-    const small = Math.min(width, height) < site.least;
-    if (small) throw new Error(`Images must be at least ${site.least} pixels wide and high.`);
-    const noise = [];
-    for (const side of ['a', 'b']) {
-      const {data} = await run('noise', {x: {data: planes[side], dims: [1, 1, height, width]}});
-      noise.push(data[0]);
+    for (let pixels = Math.min(most(), whole.width * whole.height); ; pixels /= 2) {
+      const size = fitting(whole, pixels);
+      if (Math.min(size.width, size.height) < site.least) {
+        return fail(`Images must be at least ${site.least} pixels wide and high; these would be `
+          + `fused at ${told(size)}.`);
+      }
+      try {
+        return await fuseAt(size, mine);
+      } catch (error) {
+        if (mine !== round) return;
+        if (pixels < LEAST_TRIED) return fail(`The images could not be fused: ${error.message}`);
+        restart(); // it may have been memory, of which what has failed keeps much
+      }
     }
-    const feeds = {};
-    for (const side of ['a', 'b']) feeds[side] = padded(planes[side], width, height, about.pad);
-    const began = performance.now();
-    const {data, dims} = await run(graph, feeds);
-    let plane = cropped(data, dims[3], width, height);
-    if (about.tone) {
-      plane = (await run('tone', {fused: {data: plane, dims: [1, 1, height, width]}})).data;
-    }
-    if (mine !== round) return;
-    fused = {width, height, plane, below: planes.b};
-    await paint();
-    $('result').scrollIntoView({block: 'nearest'}); // on a phone it is below the visible part
-    say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s, on this device.`);
-    const loud = [a, b].filter((_, k) => noise[k] >= site.clean), deep = [a, b].filter(s => s.deep);
-    const names = some => some.map(s => s.name).join(' and ');
-    warn([
-      deep.length && `${names(deep)}: 16 bits, of which this page uses the upper 8. ddfm on the `
-        + 'command line uses all.',
-      loud.length && `${names(loud)}: noisy. ddfm on the command line removes noise first, which `
-        + 'this page does not.',
-    ].filter(Boolean).join(' '));
-  } catch (error) {
-    if (mine === round) fail(`The images could not be fused: ${error.message}`);
+  } finally {
+    note(-1);
   }
+}
+
+function unlike(a, b) {
+  const turned = a.whole.width * b.whole.width === a.whole.height * b.whole.height;
+  return `${a.name} has ${told(a.whole)} pixels and ${b.name} ${told(b.whole)}; this page needs `
+    + 'registered images of the same size, or of the same shape and very different size. '
+    + (turned ? 'One of them seems to be rotated by 90 degrees: rotate it first.'
+      : 'Use ddfm on the command line for others (--resize, --align auto).');
+}
+
+async function fuseAt(size, mine) {
+  const {width, height} = size, graph = $('method').value, about = site.graphs[graph];
+  say(`Fusing ${told(size)} pixels …`);
+  reveal('busy');
+  await new Promise(done => setTimeout(done)); // which shows this
+  const pair = {a: resized(sources.a, size), b: resized(sources.b, size)};
+  const rendering = falseColored(pair), planes = {};
+  for (const side of ['a', 'b']) planes[side] = grey(pair[side].rgb);
+  for (const [side, other] of ['ab', 'ba']) {
+    const {rgb, gaps} = pair[side];
+    // So that the other decides there alone.
+    if (gaps) pair[side] = {...pair[side], rgb: filled(rgb, gaps, planes[other])};
+  }
+  for (const side of ['a', 'b']) if (pair[side].gaps) planes[side] = grey(pair[side].rgb);
+  const noise = {};
+  for (const side of ['a', 'b']) {
+    const own = sources[side]; // enlarged, noise would look like texture
+    const small = own.width < width && Math.min(own.width, own.height) >= site.least && !own.gaps;
+    const x = small ? {data: grey(own.rgb), dims: [1, 1, own.height, own.width]}
+      : {data: planes[side], dims: [1, 1, height, width]};
+    noise[side] = (await run('noise', {x})).data[0];
+  }
+  const feeds = {};
+  for (const side of ['a', 'b']) feeds[side] = padded(planes[side], width, height, about.pad);
+  const began = performance.now();
+  const {data, dims} = await run(graph, feeds);
+  let plane = cropped(data, dims[3], width, height);
+  if (about.tone) {
+    plane = (await run('tone', {fused: {data: plane, dims: [1, 1, height, width]}})).data;
+  }
+  if (mine !== round) return;
+  fused = {...size, plane, pair, planes, rendering};
+  await paint();
+  if (mine !== round) return;
+  reveal('result');
+  say(`${sized(size)}It took ${((performance.now() - began) / 1000).toFixed(1)} s, on this device.`);
+  warn(warnings(noise, rendering));
+}
+
+/** What the pair was fused at, if that is not the size of both. */
+function sized(size) {
+  const whole = common(sources.a, sources.b), {a, b} = sources;
+  const millions = (size.width * size.height / 1e6).toFixed(1);
+  const reduced = size.width < whole.width;
+  const small = [a, b].filter(({whole}) => whole.width < size.width);
+  return (reduced ? `The pair was fused at ${told(size)} (${millions} million pixels) of `
+    + `${told(whole)}. ` : 'Fused. ')
+    + small.map(source => `${source.name} was enlarged from ${told(source.whole)}. `).join('');
+}
+
+function warnings(noise, rendering) {
+  const named = sides => sides.map(side => sources[side].name).join(' and ');
+  const [loud, deep, warm] = [side => noise[side] >= site.clean, side => sources[side].deep,
+    side => sources[side].radiometric].map(is => ['a', 'b'].filter(is));
+  const {a, b} = sources;
+  return [
+    rendering && `${named([rendering])} seems to be temperatures in false colours, and was fused as `
+      + 'grey, by their brightness. White-hot grey without a logo gives a better result, as does '
+      + 'ddfm on the command line, which knows palettes.',
+    (rendering === 'b' || isColored(a) && !isColored(b) && !isRendering(a))
+      && `${a.name} was taken as infrared and ${b.name} as visible. If that is wrong, swap them.`,
+    warm.length && `${named(warm)}: the temperatures in this file were not used, only the image that `
+      + 'the camera made of them. ddfm on the command line uses them, and the photograph beside them.',
+    deep.length && `${named(deep)}: 16 bits, of which this page uses the upper 8. ddfm on the `
+      + 'command line uses all.',
+    loud.length && `${named(loud)}: noisy. ddfm on the command line removes noise first, which `
+      + 'this page does not.',
+  ].filter(Boolean).join(' ');
 }
 
 function repaint() {
@@ -161,19 +250,18 @@ function repaint() {
 async function paint() {
   if (!fused) return;
   const mine = round;
-  const {width, height} = fused, of = $('color').value;
-  const plane = mixed(fused.below, fused.plane, $('strength').value / 100);
-  const rgb = side => of === 'auto' || of === side ? sources[side].rgb : sources[side].grey;
-  for (const side of ['a', 'b']) sources[side].grey ??= asRGB(null, grey(sources[side]));
-  const dims = [1, 3, height, width];
+  const {width, height, plane, pair, planes, rendering} = fused, of = $('color').value;
+  const rgb = side => of === side || of === 'auto' && side !== rendering
+    ? pair[side].rgb : asRGB(planes[side]);
+  const dims = [1, 3, height, width], mix = mixed(planes.b, plane, $('strength').value / 100);
   const {data} = await run('color', {
-    fused: {data: plane, dims: [1, 1, height, width]},
+    fused: {data: mix, dims: [1, 1, height, width]},
     a: {data: rgb('a'), dims}, b: {data: rgb('b'), dims},
   });
   if (mine !== round) return;
   $('result').hidden = false;
-  draw($('fused'), {width, height, rgb: data});
-  draw($('before'), sources[$('which').value]);
+  draw($('fused'), {width, height, rgb: data, gaps: gapsOfBoth(pair.a.gaps, pair.b.gaps)});
+  draw($('before'), pair[$('which').value]);
   divide();
 }
 
@@ -183,23 +271,21 @@ function divide() {
 
 /** The source whose colours are kept, or else the visible one. */
 function colorful() {
-  const of = $('color').value;
-  const seen = ({rgb}) => {
-    const count = rgb.length / 3;
-    return rgb.subarray(0, count).some((r, k) => r !== rgb[count + k] || r !== rgb[2 * count + k]);
-  };
-  return sources[of === 'a' || of === 'auto' && seen(sources.a) && !seen(sources.b) ? 'a' : 'b'];
+  const of = $('color').value, {a, b} = sources;
+  return of === 'a' || of === 'auto' && isColored(a) && !isColored(b) ? a : b;
 }
 
 function save() {
+  const {width, height} = fused;
   $('fused').toBlob(async blob => {
-    const {exif, width, height} = colorful();
+    const {exif} = colorful();
     const kept = $('exif').checked && exif && exifFor(exif, width, height);
     if (kept) blob = withExif(new Uint8Array(await blob.arrayBuffer()), kept);
+    const name = sources.b.name.replace(/\.[^.]*$/, '');
     const link = Object.assign(document.createElement('a'),
-      {href: URL.createObjectURL(blob), download: 'fused.png'});
+      {href: URL.createObjectURL(blob), download: `${name}-fused.png`});
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // a phone asks first where to put it
   });
 }
 
@@ -238,10 +324,19 @@ $('swap').onclick = async () => {
   show('b');
   await fuse();
 };
-$('method').onchange = fuse;
+// Other pixels may be needed than were kept.
+for (const id of ['method', 'most']) $(id).onchange = () => ['a', 'b'].forEach(again);
 for (const id of ['color', 'which', 'strength']) $(id).onchange = repaint;
 $('divide').oninput = divide;
 $('save').onclick = save;
 
 say('Choose two images, or drop them here.');
+const ended = kept?.getItem('pixels');
+if (ended) {
+  kept.removeItem('pixels');
+  const sizes = [...$('most').options].map(option => option.value);
+  $('most').value = sizes.find(size => size <= ended / 2) ?? sizes.at(-1);
+  warn('The browser ended this page during its last work, probably for lack of memory. Size is set to '
+    + `at most ${$('most').value / 1e6} million pixels now; if it ends again, choose smaller images.`);
+}
 if ('serviceWorker' in navigator) navigator.serviceWorker.register('offline.js').catch(() => {});

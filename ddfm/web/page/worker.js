@@ -12,7 +12,7 @@ onmessage = async ({data: {id, graph, feeds}}) => {
     const tensors = Object.fromEntries(Object.entries(feeds)
       .map(([name, {data, dims}]) => [name, new ort.Tensor('float32', data, dims)]));
     const output = (await session.run(tensors))[session.outputNames[0]];
-    postMessage({id, result: {data: output.data, dims: output.dims}});
+    postMessage({id, result: {data: output.data, dims: output.dims}}, [output.data.buffer]);
   } catch (error) {
     delete sessions[graph];
     postMessage({id, error: String(error.message ?? error)});
