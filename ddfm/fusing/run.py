@@ -190,7 +190,7 @@ def _in_a_loop(
 
     start = len(prior.alphas_bar) - 1 if config.start is None else config.start
     steps = timesteps(start + 1, config.steps)
-    watch.expect(len(steps))
+    watch.expect(len(steps), likelihood)
     noisy = begin()
     shape = noisy.shape
     x = find_sampler(config.sampler)(
