@@ -77,7 +77,15 @@ class Watch:
 
     def _copy(self, step: Step) -> Step:
         x_t, x0_prior, x0 = (x.clone() for x in (step.x_t, step.x0_prior, step.x0))
-        return replace(step, x_t=x_t, x0_prior=x0_prior, x0=x0, likelihood=self._likelihood)
+        number = self._done
+        return replace(
+            step,
+            x_t=x_t,
+            x0_prior=x0_prior,
+            x0=x0,
+            likelihood=self._likelihood,
+            is_last=lambda: self._done == number,
+        )
 
     def expect(self, steps: int, likelihood: Any = None) -> None:
         """Sets how many steps there will be, and the likelihood in them."""

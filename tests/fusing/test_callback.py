@@ -87,3 +87,11 @@ def test_an_objective_needs_a_step(likelihood):
     made = ddfm.likelihood.make_likelihood(likelihood, [x, 1 - x])
     with pytest.raises(ddfm.InputError, match="call it after one"):
         made.objective(x)
+
+
+def test_an_objective_that_is_asked_for_too_late_is_refused():
+    steps = []
+    fuse(likelihood="paper", steps=2, callback=steps.append)
+    with pytest.raises(ddfm.InputError, match="only be asked for in its callback"):
+        _ = steps[0].objective
+    assert torch.isfinite(steps[1].objective).all()
