@@ -91,7 +91,8 @@ class Likelihood(ABC):
 
     Attributes:
         recipe: defaults for the loop: `sampler`, `steps`, `start`, `clean` and `clip` of
-            `ddfm.FusionConfig`.
+            `ddfm.FusionConfig`; and `tone`, a dictionary of `spread` and `gains`, if levels are
+            to be spread in the end.
         noise: (B,), the standard deviation of the noise left in the sources, 0 for clean ones. A
             likelihood may weight the prior by it.
     """
