@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ddfm.arguments import says_no
 from ddfm.diffusion.samplers import Step
-from ddfm.errors import Cancelled
+from ddfm.errors import Cancelled, InputError, short
 from ddfm.imaging.color import luminance
 from ddfm.progress import counting_parts, progress_bar
 
@@ -66,17 +66,21 @@ class Watch:
         self.bar.close()
 
     def __call__(self, step: Step) -> None:
+        if not isinstance(step, Step):
+            raise InputError(
+                f"a sampler must call its callback with a ddfm.Step, not {short(step)}"
+            )
         self._done += 1
         self.bar.total = step.steps
         self._move(self._done, f"step {self._done} of {step.steps}")
         if self.callback is not None and says_no(self.callback(self._copy(step))):
             raise Cancelled("the fusion was cancelled by its callback")
         if self.trajectory:
-            planes = [_planes(x) for x in (step.x_t, step.x0_prior, step.x0)]
+            planes = [_planes(x) for x in _images(step)]
             self._steps.append((step.index, step.t, planes))
 
     def _copy(self, step: Step) -> Step:
-        x_t, x0_prior, x0 = (x.clone() for x in (step.x_t, step.x0_prior, step.x0))
+        x_t, x0_prior, x0 = (x.clone() for x in _images(step))
         number = self._done
         return replace(
             step,
@@ -109,6 +113,18 @@ class Watch:
             Snapshot(index, t, *(plane[image, :h, :w] for plane in planes))
             for index, t, planes in self._steps
         ]
+
+
+def _images(step: Step) -> list[Tensor]:
+    """The images of a step; a sampler that made it may be the user's own, so they are checked."""
+    images = [step.x_t, step.x0_prior, step.x0]
+    for name, x in zip(("x_t", "x0_prior", "x0"), images, strict=True):
+        if not isinstance(x, Tensor):
+            raise InputError(
+                f"a sampler must call its callback with a ddfm.Step whose {name} is a tensor, not "
+                f"{short(x)}"
+            )
+    return images
 
 
 def _planes(x: Tensor) -> np.ndarray:

@@ -250,3 +250,27 @@ def test_a_recipe_may_spread_the_tone():
     flat, spread = fused({}), fused({"tone": tone})
     assert spread.std() == pytest.approx(1.2 * flat.std(), rel=0.02)
     assert np.array_equal(fused({"tone": tone}, tone="none"), flat)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (lambda x: (0, 1, x), r"with a ddfm.Step, not \(0, 1, tensor"),
+        (
+            lambda x: ddfm.Step(0, 1, 999, x, None, x),
+            "with a ddfm.Step whose x0_prior is a tensor, not None",
+        ),
+        (
+            lambda x: ddfm.Step(0, 1, 999, x, x, x.numpy()),
+            r"with .* whose x0 is a tensor, not array",
+        ),
+    ],
+)
+def test_steps_by_mistake_are_refused(step, message):
+    def mine(denoiser, x, timesteps, alphas_bar, *, noise, callback):
+        callback(step(x))
+        return x
+
+    for watched in ({"callback": print}, {"trajectory": True}):
+        with pytest.raises(ddfm.InputError, match=f"^a sampler must call its callback {message}"):
+            ddfm.fuse(*PAIR, prior="gaussian", likelihood="paper", steps=2, sampler=mine, **watched)
