@@ -21,7 +21,10 @@ __all__ = ["brought", "find_part"]
 
 
 def find_part(kind: str, name: str, ours: Mapping[str, Any]) -> Any:
-    """The part of this kind ("likelihood", "sampler", "prior") and name; ours take precedence."""
+    """The part of this kind and name; ours take precedence.
+
+    The kinds are "likelihood", "sampler", "prior" and "metric".
+    """
     if name in ours:
         return ours[name]
     others = brought(kind)

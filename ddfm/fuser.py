@@ -233,8 +233,8 @@ class Fuser:
                 Refused if the loop starts from pure noise, or if there is no loop.
             progress: whether to show a progress bar; None shows one on a terminal if the work
                 takes a while.
-            callback: called with every `Step` of the sampler; if it returns False,
-                `ddfm.Cancelled` is raised.
+            callback: called with every `Step` of the sampler, which it cannot change; if it
+                returns False, `ddfm.Cancelled` is raised.
             trajectory: whether the result keeps a snapshot of every step.
             samples: number of alternative results, equally likely given the noise of the sources,
                 from which the `uncertainty` of the result is computed; 16 are enough, 0 is none.

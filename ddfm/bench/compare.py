@@ -19,7 +19,8 @@ from scipy.stats import rankdata, wilcoxon
 
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.results import Bench
-from ddfm.metrics import COUNTS, LOWER_IS_BETTER, known_metrics
+from ddfm.metrics import COUNTS
+from ddfm.metrics.tables import column
 
 __all__ = ["Comparison", "compare", "holm"]
 
@@ -31,6 +32,7 @@ class Comparison:
     Attributes:
         pairs: the number of pairs that both have fused with a finite value of the metric.
         difference: the median over pairs of the value of `a` minus that of `b`.
+        sign: 1 if larger values of the metric are better, -1 if smaller ones are.
         lead: the sum of the signed ranks of the differences: above 0 if `a` has larger values.
         p: the probability of a difference at least this clear between equally good methods.
         corrected: the same after Holm's correction.
@@ -42,6 +44,7 @@ class Comparison:
     b: str
     pairs: int
     difference: float
+    sign: int
     lead: float
     p: float
     corrected: float = math.nan
@@ -54,14 +57,14 @@ class Comparison:
         """
         if not self.lead:
             return ""
-        return self.a if (self.lead > 0) != (self.metric in LOWER_IS_BETTER) else self.b
+        return self.a if self.sign * self.lead > 0 else self.b
 
 
 def compare(result: Bench) -> list[Comparison]:
     """Compare every two methods, in every metric, on every set."""
     found = []
     for dataset in result.datasets:
-        for metric in known_metrics(task=dataset.task):
+        for metric in result.metrics(dataset):
             if metric not in COUNTS:
                 found += _compared(result, dataset, metric)
     return found
@@ -89,13 +92,14 @@ def _compared(result: Bench, dataset: Dataset, metric: str) -> list[Comparison]:
         }
         for method in result.methods
     }
+    sign = column(metric, result.own.get(metric)).better
     some = []
     for a, b in combinations(values, 2):
         differences = [values[a][pair] - values[b][pair] for pair in values[a] if pair in values[b]]
         if differences:
             some.append(
                 Comparison(dataset.name, metric, a, b, len(differences), median(differences),
-                           *_signed_rank_test(differences))
+                           sign, *_signed_rank_test(differences))
             )  # fmt: skip
     corrected = holm([one.p for one in some])
     return [replace(one, corrected=p) for one, p in zip(some, corrected, strict=True)]

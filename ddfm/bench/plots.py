@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.results import Bench, Row
-from ddfm.metrics import COUNTS, known_metrics, pooled
+from ddfm.metrics import COUNTS, pooled
 from ddfm.storage.noted import write_noted
 
 __all__ = ["plot_names", "plots", "write_plots"]
@@ -34,20 +34,20 @@ def write_plots(result: Bench, folder: Path) -> None:
             write_noted(folder / dataset.name / f"{name}.svg", svg)
 
 
-def plot_names(dataset: Dataset) -> list[str]:
+def plot_names(dataset: Dataset, result: Bench) -> list[str]:
     """The names of all files that may be written for a set."""
-    return [f"{name}.svg" for name in _shown(dataset)]
+    return [f"{name}.svg" for name in _shown(dataset, result)]
 
 
-def _shown(dataset: Dataset) -> list[str]:
-    return ["seconds", *(n for n in known_metrics(task=dataset.task) if n not in COUNTS)]
+def _shown(dataset: Dataset, result: Bench) -> list[str]:
+    return ["seconds", *(name for name in result.metrics(dataset) if name not in COUNTS)]
 
 
 def plots(dataset: Dataset, result: Bench) -> dict[str, str]:
     """The plots of a set as SVG, by metric; metrics without any value are left out."""
     rows = {method.name: result.of(method, dataset) for method in result.methods}
     drawn = {}
-    for name in _shown(dataset):
+    for name in _shown(dataset, result):
         spreads = {method: _spread(name, some) for method, some in rows.items()}
         if any(spread.pairs for spread in spreads.values()):
             drawn[name] = _plot(name, spreads)

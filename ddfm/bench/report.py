@@ -56,7 +56,7 @@ def write_report(
 
 def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) -> str:
     """Means over pairs, the best measured ones in bold; below them, published values."""
-    table = means(dataset, summary, result.ssim_range)
+    table = means(result, dataset, summary)
     return (
         f"<p>Task: {_text(dataset.task)}. Values are means over pairs; those of targets and lights "
         "are over all targets and lights of the set. SSIM has data range "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ddfm.bench.degrade import Degradation
 from ddfm.bench.methods import Method
 from ddfm.imaging.pairing import Pair
 from ddfm.metrics import known_metrics, pooled
+from ddfm.metrics.own import Own
 from ddfm.metrics.pooling import for_json
 
 __all__ = ["Bench", "Row", "summarise"]
@@ -34,7 +35,8 @@ class Row:
 class Bench:
     """All results, and failures as (method, set, pair, reason).
 
-    Failures include files that are in no pair, with an empty name of the method.
+    Failures include files that are in no pair, with an empty name of the method. `own` holds the
+    metrics that are not ddfm's, by name.
     """
 
     datasets: list[Dataset]
@@ -42,6 +44,7 @@ class Bench:
     ssim_range: float
     degradations: tuple[Degradation, ...]
     classical: bool = False  # whether degraded sources are also fused after classical restoration
+    own: Mapping[str, Own] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     failures: list[tuple[str, str, str, str]] = field(default_factory=list)
 
@@ -49,6 +52,10 @@ class Bench:
     def ok(self) -> bool:
         """Whether every pair was fused and measured. Files in no pair do not count."""
         return not any(method for method, *_ in self.failures)
+
+    def metrics(self, dataset: Dataset) -> list[str]:
+        """The names of all metrics that are measured on a set."""
+        return [*known_metrics(task=dataset.task), *self.own]
 
     def of(self, method: Method, dataset: Dataset) -> list[Row]:
         """The rows of one method on one set."""
@@ -70,21 +77,22 @@ def summarise(result: Bench) -> dict[str, dict[str, Any]]:
         for dataset in result.datasets:
             rows = result.of(method, dataset)
             if rows:
-                summary[method.name][dataset.name] = _entry(dataset, rows, result.degradations)
+                summary[method.name][dataset.name] = _entry(result, dataset, rows)
     return summary
 
 
-def _entry(dataset: Dataset, rows: Sequence[Row], all_of: Sequence[Degradation]) -> dict[str, Any]:
+def _entry(result: Bench, dataset: Dataset, rows: Sequence[Row]) -> dict[str, Any]:
     seconds = [{"s": row.seconds} for row in rows if row.seconds is not None]
     means = for_json(pooled(row.metrics for row in rows))
     degraded = {
-        what.name: _ways([row.degraded.get(what.name, {}) for row in rows]) for what in all_of
+        what.name: _ways([row.degraded.get(what.name, {}) for row in rows])
+        for what in result.degradations
     }
     degraded = {name: ways for name, ways in degraded.items() if ways}
     return {
         "pairs": len(rows),
         "seconds_per_pair": for_json(pooled(seconds)).get("s"),
-        "metrics": {name: means.get(name) for name in known_metrics(task=dataset.task)},
+        "metrics": {name: means.get(name) for name in result.metrics(dataset)},
     } | ({"degraded": degraded} if degraded else {})
 
 

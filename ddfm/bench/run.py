@@ -9,7 +9,8 @@ Metrics are those of 8-bit grey images, means are over pairs, and SSIM has data 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,11 @@ from ddfm.bench.results import Bench, Row, summarise
 from ddfm.bench.sheets import write_sheets
 from ddfm.bench.tables import TABLES, write_tables
 from ddfm.errors import DdfmError, InputError, printable, why_failed
-from ddfm.imaging.pairing import results_in
+from ddfm.imaging.pairing import Pair, results_in
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import known_metrics
+from ddfm.metrics import as_grey, found_metrics
+from ddfm.metrics.own import Own
 from ddfm.progress import lines_where_no_bar_is, progress_bar
 from ddfm.storage.files import make_folder
 from ddfm.storage.lines import Entry
@@ -55,6 +58,7 @@ def bench(
     degrade: Sequence[Degradation] = (),
     classical: bool = False,
     columns: Sequence[str] | None = None,
+    also_metrics: Sequence[str | Callable[..., Any]] = (),
     verify: bool = False,
     shard: Shard | None = None,
     progress: bool | None = None,
@@ -69,7 +73,10 @@ def bench(
         ssim_range: the data range of SSIM.
         degrade: degradations of the sources, after which they are fused as well.
         classical: whether degraded sources are also fused after classical restoration.
-        columns: the metrics of the tables for papers; None is those usual in papers.
+        columns: the metrics of the tables for papers; None is those usual in papers, and
+            `also_metrics`.
+        also_metrics: more metrics: functions `(fused, *sources) -> float` of grey arrays (H, W),
+            or names of those that other packages provide. They are measured anew in each run.
         verify: whether to compare the contents of files, not just sizes and times, to recognise
             finished work.
         shard: the part of the pairs that this process fuses and measures while others do the rest;
@@ -77,7 +84,8 @@ def bench(
         progress: whether to show a progress bar; None shows one on a terminal.
         lines: whether to print a line for each finished pair where there is no terminal.
     """
-    columns = columns and known_metrics(columns)
+    own = {name: one for name, one in found_metrics(also_metrics).items() if one is not None}
+    columns = columns and _columns(columns, own)
     positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
@@ -91,7 +99,7 @@ def bench(
     if shard is not None:
         datasets = [_part(dataset, shard) for dataset in datasets]
         methods = [method for method in methods if method.make is not None]
-    result = Bench(list(datasets), list(methods), ssim_range, degradations, classical)
+    result = Bench(list(datasets), list(methods), ssim_range, degradations, classical, own)
     for dataset in datasets:
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
     sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
@@ -106,6 +114,14 @@ def bench(
         if shard is None:
             _write_all(result, out, columns)
     return result
+
+
+def _columns(names: Sequence[str], own: Mapping[str, Own]) -> list[str]:
+    """The columns of the tables for papers, which must be measured."""
+    found = found_metrics([own.get(name, name) for name in names])
+    if other := [name for name, one in found.items() if one is not None and name not in own]:
+        raise InputError(f"the column {other[0]} is not measured; name it in --also-metrics, too")
+    return list(found)
 
 
 def _write_all(result: Bench, out: Path, columns: Sequence[str] | None) -> None:
@@ -156,7 +172,7 @@ class _Run:
         for name in (*TABLES, REPORT):
             check_noted(self.out / name)
         for dataset in self.result.datasets:
-            for name in plot_names(dataset):
+            for name in plot_names(dataset, self.result):
                 check_noted(self.out / "plots" / dataset.name / name)
         for method in self.result.methods:
             for dataset in self.result.datasets:
@@ -200,13 +216,14 @@ class _Run:
         for pair in pairs:
             if pair.name not in failed:
                 file, entry = files[pair.name][0], entries[pair.name]
+                values = metrics_of(entry) | self._own(method, dataset, pair, file)
                 row = Row(
                     method.name,
                     dataset.name,
                     pair,
                     file,
                     entry.get("seconds"),
-                    metrics_of(entry),
+                    values,
                     degraded[pair.name],
                 )
                 self.result.rows.append(row)
@@ -220,11 +237,30 @@ class _Run:
             try:
                 file = find(pair.name)
                 values = measure.values(file, read_sources(pair.files, resize))
+                values |= self._own(method, dataset, pair, file)
                 self.result.rows.append(Row(method.name, dataset.name, pair, file, None, values))
             except (DdfmError, MemoryError, RuntimeError) as error:
                 why = why_failed(error)
                 self.result.failures.append((method.name, dataset.name, pair.name, why))
             bar.update()
+
+    def _own(self, method: Method, dataset: Dataset, pair: Pair, file: Path) -> dict[str, float]:
+        """The values of metrics that are not ddfm's; NaN, and a failure, if one of them fails.
+
+        No manifest keeps them: their code may have changed since the last run.
+        """
+        if not self.result.own or self.shard is not None:
+            return {}
+        sources = read_sources(pair.files, self._settings(method, dataset)["resize"])
+        greys = [as_grey(picture) for picture in (read_image(file), *sources)]
+        values = {}
+        for name, metric in self.result.own.items():
+            try:
+                values[name] = metric(*greys)
+            except InputError as error:
+                values[name] = math.nan
+                self.result.failures.append((method.name, dataset.name, pair.name, str(error)))
+        return values
 
     def _settings(self, method: Method, dataset: Dataset) -> Entry:
         """The settings of a method; if it has none, sources are resized as for the others."""

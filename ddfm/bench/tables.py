@@ -48,11 +48,11 @@ def write_tables(
         result: the benchmark.
         summary, comparisons: of it, by `summarise` and `compare`.
         out: an existing folder.
-        columns: the metrics of tables.md and tables.tex; None is those usual in papers, and those
-            of the task of the set.
+        columns: the metrics of tables.md and tables.tex; None is those usual in papers, those of
+            the task of the set, and those that are not ddfm's.
     """
     tables = [
-        means(d, summary, result.ssim_range, columns or metrics_of_papers(d.task))
+        means(result, d, summary, columns or [*metrics_of_papers(d.task), *result.own])
         for d in result.datasets
     ]
     tables += [table for d in result.datasets for table in after_degradation(d, summary)]
@@ -68,23 +68,23 @@ def write_tables(
 
 
 def means(
+    result: Bench,
     dataset: Dataset,
     summary: dict[str, dict[str, Any]],
-    ssim_range: float,
     columns: Sequence[str] | None = None,
 ) -> Table:
     """The means on a set: a row for each method, then published ones; all metrics or `columns`."""
     entries = {m: sets[dataset.name] for m, sets in summary.items() if dataset.name in sets}
-    names = known_metrics(task=dataset.task) if columns is None else columns
+    names = result.metrics(dataset) if columns is None else columns
     rows = [
         (method, {PAIRS: e["pairs"], SECONDS.name: e["seconds_per_pair"], **e["metrics"]})
         for method, e in entries.items()
     ]
     quoted = [
-        (f"{row['method']} ({row['source']})", {PAIRS: row["pairs"], **_quoted(row, ssim_range)})
+        (f"{row['method']} ({row['source']})", {PAIRS: row["pairs"], **_quoted(row, result)})
         for row in published(dataset)
     ]
-    heads = [Column(PAIRS), SECONDS, *map(column, names)]
+    heads = [Column(PAIRS), SECONDS, *(column(name, result.own.get(name)) for name in names)]
     return Table(f"{dataset.name}, means", "method", heads, rows, quoted)
 
 
@@ -112,11 +112,11 @@ def published(dataset: Dataset) -> list[dict[str, Any]]:
     return [row for row in json.loads(text)["rows"] if dataset.name in row["sets"]]
 
 
-def _quoted(row: dict[str, Any], ssim_range: float) -> dict[str, float]:
+def _quoted(row: dict[str, Any], result: Bench) -> dict[str, float]:
     """The published values that may stand beside measured ones: no SSIM of another data range."""
     values = dict(row["metrics"])
     values["SSIM_data_range_2"] = values["SSIM"]
-    if ssim_range != PUBLISHED_RANGE:
+    if result.ssim_range != PUBLISHED_RANGE:
         del values["SSIM"]
     return values
 
@@ -164,4 +164,4 @@ def _of_comparisons(comparisons: Sequence[Comparison]) -> str:
 
 def _all_names(result: Bench) -> list[str]:
     used = {name for dataset in result.datasets for name in known_metrics(task=dataset.task)}
-    return [name for name in METRICS if name in used]
+    return [*(name for name in METRICS if name in used), *result.own]

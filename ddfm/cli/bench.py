@@ -84,7 +84,12 @@ __all__ = ["bench", "folder_names"]
     "--columns",
     metavar="EN,VIF,...",
     help="Metrics shown in tables.md and tables.tex, separated by commas.  [default: those usual "
-    "in papers, and those of the task]",
+    "in papers, those of the task, and --also-metrics]",
+)
+@click.option(
+    "--also-metrics",
+    metavar="NAME,...",
+    help="Also measure these metrics of installed packages, separated by commas.",
 )
 @click.option(
     "--detect",
@@ -120,6 +125,7 @@ def bench(
     only: str | None,
     ssim_range: float,
     columns: str | None,
+    also_metrics: str | None,
     boxes: Path | None,
     detectors: tuple[str, ...],
     shard: Shard | None,
@@ -167,6 +173,7 @@ def bench(
         degrade=degradations,
         classical=baselines,
         columns=_names(columns),
+        also_metrics=_names(also_metrics) or (),
         verify=verify,
         shard=shard,
         progress=False if quiet else None,

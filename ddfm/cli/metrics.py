@@ -32,8 +32,9 @@ __all__ = ["metrics"]
     "--metrics",
     "chosen",
     metavar="Qabf,VIF",
-    help="The metrics to compute, separated by commas.  [default: all that suit the sources; in "
-    "Markdown and LaTeX, those usual in papers, and those of the task]",
+    help="The metrics to compute, separated by commas; also those of installed packages.  "
+    "[default: all of ours that suit the sources; in Markdown and LaTeX, those usual in papers, "
+    "and those of the task]",
 )
 @click.option(
     "--task",
@@ -71,7 +72,7 @@ def metrics(
       ddfm metrics fused/ photos/ photos/ --pattern '{}_ir.png:{}_rgb.jpg'
     """
     check_exist([fused, *sources])
-    from ddfm.metrics import evaluate, metrics_of_papers
+    from ddfm.metrics import evaluate, found_metrics, metrics_of_papers
     from ddfm.metrics.folders import FolderMetrics, evaluate_folders
 
     form, names = _form(forms), None
@@ -88,7 +89,7 @@ def metrics(
         raise click.UsageError("--pattern is for folders")
     else:
         values = evaluate(fused, *sources, ssim_range=ssim_range, metrics=names, task=task)
-        measured = FolderMetrics({fused.stem: values})
+        measured = FolderMetrics({fused.stem: values}, own=found_metrics(names))
     say(_printed(measured, several, form).rstrip("\n"))
     for line in measured.problems + measured.leftovers:
         say(line, err=True)

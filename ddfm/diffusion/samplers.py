@@ -24,6 +24,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,12 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback receives for each step; x0_prior is x0 before the likelihood, if any."""
+    """What a callback receives for each step; x0_prior is x0 before the likelihood, if any.
+
+    The images are copies if the callback is that of a fusion; then it also gets the likelihood,
+    whose state is that after this step until the next one, and `is_last`, which tells whether this
+    is the last step so far.
+    """
 
     index: int
     steps: int
@@ -48,6 +54,20 @@ class Step:
     x_t: Tensor = field(repr=False)
     x0_prior: Tensor = field(repr=False)
     x0: Tensor = field(repr=False)
+    likelihood: Any = field(default=None, repr=False)
+    is_last: Callable[[], bool] = field(default=lambda: True, repr=False)
+
+    @property
+    def objective(self) -> Tensor | None:
+        """What the likelihood has raised in this step, (B,), if it has an objective."""
+        if self.likelihood is None:
+            return None
+        if not self.is_last():
+            raise InputError(
+                "the objective of a step can only be asked for in its callback, since the next "
+                "step changes the likelihood; keep the numbers rather than the steps"
+            )
+        return self.likelihood.objective(self.likelihood.to_luma(self.x0))
 
 
 class Noise:

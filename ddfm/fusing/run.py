@@ -175,7 +175,7 @@ def _in_a_loop(
     draw = Noise(seeds)
     start = len(prior.alphas_bar) - 1 if config.start is None else config.start
     steps = timesteps(start + 1, config.steps)
-    watch.expect(len(steps))
+    watch.expect(len(steps), likelihood)
     noisy = _noisy(s[0], likelihood, config, prior, guess, draw)
     shape = noisy.shape
     x = find_sampler(config.sampler)(

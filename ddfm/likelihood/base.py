@@ -27,6 +27,7 @@ from ddfm.numerics.poisson import steepness
 __all__ = ["Likelihood", "Shares", "share_of"]
 
 REACH = 1.5  # pixels; standard deviation of the window in which a change and the image are compared
+NO_STEP = "the objective needs what a step leaves behind; call it after one"
 LEAST = 1 / 127.5  # one grey level, of levels from -1 to 1; avoids quotients of smaller values
 
 
@@ -90,7 +91,8 @@ class Likelihood(ABC):
 
     Attributes:
         recipe: defaults for the loop: `sampler`, `steps`, `start`, `clean` and `clip` of
-            `ddfm.FusionConfig`.
+            `ddfm.FusionConfig`; and `tone`, a dictionary of `spread` and `gains`, if levels are
+            to be spread in the end.
         noise: (B,), the standard deviation of the noise left in the sources, 0 for clean ones. A
             likelihood may weight the prior by it.
     """
@@ -165,6 +167,14 @@ class Likelihood(ABC):
     def needs_prior(self, sigma: Tensor) -> bool:
         """Whether the prior has any weight at noise sigma (B,); if not, it is not evaluated."""
         return True
+
+    def objective(self, f: Tensor) -> Tensor | None:
+        """The logarithm, up to a constant, that a step raises: (B,), at luminance f (B, 1, H, W).
+
+        What is not f (labels, hyper-parameters, the prior's estimate) is as the last step left it,
+        so it needs one. None if the likelihood has no objective.
+        """
+        return None
 
     def shares(self, rows: slice = slice(None)) -> Tensor | None:
         """The share of each source in the fused levels, (B, K, H, W), if known; for these rows."""

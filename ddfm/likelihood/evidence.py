@@ -96,7 +96,7 @@ from torch import Tensor
 
 from ddfm.arguments import number
 from ddfm.errors import InputError
-from ddfm.likelihood.base import Likelihood, Shares
+from ddfm.likelihood.base import NO_STEP, Likelihood, Shares
 from ddfm.likelihood.gradients import AROUND, GRAIN, NEAR, Gradients, Weighing, noise_energy_of
 from ddfm.likelihood.levels import Choosing, Levels, medians
 from ddfm.likelihood.targets import find_targets
@@ -211,7 +211,18 @@ class EvidenceLikelihood(Likelihood):
         """The labels (B, K, H, W) of the last E-step."""
         return None if self._before is None else self.evidence().labels(self._before)
 
-    def objective(self, f: Tensor, z: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
+    def objective(self, f: Tensor) -> Tensor:
+        """The log-posterior (1) of each image, with the labels, x0 and rho of the last step.
+
+        For clean sources, rho is 0, and it rises from step to step.
+        """
+        if self._before is None or (z := self.z) is None:
+            raise InputError(NO_STEP)
+        f = f.to(self._before)
+        x0, rho = self._last or (f, torch.zeros_like(f[..., :1, :1]))
+        return self.log_posterior(f, z, x0, rho)
+
+    def log_posterior(self, f: Tensor, z: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
         """The log-posterior (1) of each image; rho is (B, 1, 1, 1)."""
         evidence = self.evidence()
         misfit = (smooth(z, GRAIN) * evidence.misfits(f)).sum(dim=1, keepdim=True)

@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from ddfm.errors import InputError
-from ddfm.likelihood.base import Likelihood, Shares
+from ddfm.likelihood.base import NO_STEP, Likelihood, Shares
 from ddfm.numerics.filters import per_image_mean
 from ddfm.numerics.fourier import GradientSolver, grad
 
@@ -114,7 +114,7 @@ class PaperLikelihood(Likelihood):
         with k, u, gamma and rho as they are after the last step.
         """
         if self.k is None or self.u is None:
-            raise InputError("the objective needs the k and u of a step; call it after one")
+            raise InputError(NO_STEP)
         x, y = f - self.v.to(f), self.i.to(f) - self.v.to(f)
         k, u = self.k.to(f), self.u.to(f)
         penalty = (

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 from ddfm.arguments import by_annotation, one_of
-from ddfm.errors import InputError, unknown
+from ddfm.errors import InputError
 from ddfm.metrics.contrast import (
     COUNTED_BY,
     COUNTS,
@@ -32,6 +33,7 @@ from ddfm.metrics.exposure import mef_ssim
 from ddfm.metrics.features import fmi
 from ddfm.metrics.grey import Grey, ImageLike, as_grey, pair_up
 from ddfm.metrics.information import en, mi, nmi
+from ddfm.metrics.own import Own, own_metric
 from ddfm.metrics.perception import qcb, qcv
 from ddfm.metrics.pooling import pooled
 from ddfm.metrics.statistics import ag, cc, mse, psnr, scd, sd, sf
@@ -131,7 +133,7 @@ def evaluate(
     fused: ImageLike,
     *sources: ImageLike,
     ssim_range: float = 2.0,
-    metrics: Iterable[str] | None = None,
+    metrics: Iterable[str | Callable[..., Any]] | None = None,
     task: str | None = None,
 ) -> dict[str, float]:
     """The metrics of a fused image, by name, in the order of `METRICS`.
@@ -141,12 +143,15 @@ def evaluate(
         sources: at least two; for the task "ir-visible", the infrared image first.
         ssim_range: the data range of "SSIM"; 2 as in published tables. Both common ranges also
             have names of their own.
-        metrics: the names of those to compute; None for all that fit.
+        metrics: the names of those to compute, in their order; None for all of ours that fit. A
+            metric of your own is a function `(fused, *sources) -> float` of grey arrays (H, W),
+            or the name of one that another package provides.
         task: as `Fuser` names it; adds the metrics of that task (`OF_TASK`).
 
     Metrics defined for two sources, such as SCD, are left out if there are more.
     """
-    names = known_metrics(metrics, task)
+    found = found_metrics(metrics, task)
+    names = list(found)
     if len(sources) < 2:
         raise InputError("a fused image has at least two sources; give them after the fused image")
     f, greys = pair_up(fused, *sources)
@@ -155,22 +160,40 @@ def evaluate(
         if of_two and metrics is not None:
             raise InputError(f"{of_two[0]} is defined for two sources; leave it out")
         names = [name for name in names if name not in of_two]
-    return {name: _value(name, f, greys, ssim_range) for name in names}
+    return {name: _value(found[name] or name, f, greys, ssim_range) for name in names}
 
 
 @by_annotation
-def known_metrics(names: Iterable[str] | None = None, task: str | None = None) -> list[str]:
+def known_metrics(
+    names: Iterable[str | Callable[..., Any]] | None = None, task: str | None = None
+) -> list[str]:
     """The given names of metrics as spelt in `METRICS`, or those of all that fit the task.
 
-    For a share of targets or lights, their number is included, too, and comes first.
+    For a share of targets or lights, their number is included, too, and comes first. Functions of
+    the caller's, and metrics of other packages, have their own names.
     """
+    return list(found_metrics(names, task))
+
+
+def found_metrics(
+    metrics: Iterable[str | Callable[..., Any]] | None, task: str | None = None
+) -> dict[str, Own | None]:
+    """What computes each of the metrics that `known_metrics` lists; None for ours."""
     if task is not None:
         one_of("task", task, OF_TASK)
-    if names is None:
+    if metrics is None:
         others = {name for t, some in OF_TASK.items() if t != task for name in some}
-        return [name for name in METRICS if name not in others]
-    known = map(_known, names)
-    return list(dict.fromkeys(n for name in known for n in (COUNTED_BY.get(name, name), name)))
+        return {name: None for name in METRICS if name not in others}
+    found: dict[str, Own | None] = {}
+    for metric in metrics:
+        name = _known(metric)
+        if name is not None:
+            found |= dict.fromkeys((COUNTED_BY.get(name, name), name))
+            continue
+        own = own_metric(metric, METRICS)
+        if found.setdefault(own.name, own) != own:
+            raise InputError(f"two metrics have the name {own.name}; rename one")
+    return found
 
 
 def metrics_of_papers(task: str | None = None, number: int = 2) -> list[str]:
@@ -180,15 +203,17 @@ def metrics_of_papers(task: str | None = None, number: int = 2) -> list[str]:
     return [name for name in known_metrics(task=task) if name in wanted - left_out]
 
 
-def _known(name: str) -> str:
-    """The metric's name as spelt in `METRICS`; upper and lower case do not matter."""
-    for known in METRICS:
-        if known.lower() == name.lower():
-            return known
-    raise unknown("metric", name, METRICS)
+def _known(metric: object) -> str | None:
+    """The name of a metric of ours, as spelt in `METRICS`; upper and lower case do not matter."""
+    return next(
+        (name for name in METRICS if isinstance(metric, str) and name.lower() == metric.lower()),
+        None,
+    )
 
 
-def _value(name: str, f: Grey, sources: list[Grey], ssim_range: float) -> float:
+def _value(name: str | Own, f: Grey, sources: list[Grey], ssim_range: float) -> float:
+    if isinstance(name, Own):
+        return name(f, *sources)
     if name in OF_FUSED_ALONE:
         return METRICS[name](f)
     if name == "SSIM":

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddfm.metrics.contrast import COUNTS
+from ddfm.metrics.own import Own
 
 __all__ = [
     "LOWER_IS_BETTER",
@@ -50,8 +51,10 @@ class Column:
         return {1: "↑", -1: "↓", 0: ""}[self.better]
 
 
-def column(metric: str) -> Column:
-    """The column of a metric."""
+def column(metric: str, own: Own | None = None) -> Column:
+    """The column of a metric of ours, or of one that is not."""
+    if own is not None:
+        return Column(metric, own.better)
     return Column(metric, 0 if metric in COUNTS else -1 if metric in LOWER_IS_BETTER else 1)
 
 

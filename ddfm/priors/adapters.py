@@ -319,7 +319,10 @@ def _scheduler_in(folder: Path, diffusers: Any) -> Any:
             if scheduler is None:
                 raise InputError(f"{file} names an unknown scheduler, {short(name)}")
             return scheduler.from_config(config)
-    raise InputError(f"{folder} has no scheduler_config.json; give scheduler=...")
+    raise InputError(
+        f"{folder} has no scheduler_config.json; copy that of the training there, or pass the "
+        "scheduler to ddfm.load_prior (scheduler=...)"
+    )
 
 
 def _config(file: Path) -> dict[str, Any]:

@@ -205,7 +205,10 @@ class Training:
 
 
 def main() -> int:
-    """Trains for some minutes on one thread, and writes the weights each minute."""
+    """Trains for some minutes on one thread, and writes the weights each minute.
+
+    If the loss is not finite, it ends, and the weights written before stay.
+    """
     how = _arguments()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -221,6 +224,11 @@ def main() -> int:
         warm = min(1.0, (len(losses) + 1) / 100)
         rate = warm * 0.5 * (1 + math.cos(math.pi * share))
         losses.append(training.step([samples.draw() for _ in range(how.batch)], rate))
+        if not math.isfinite(losses[-1]):
+            raise SystemExit(
+                "training diverged: the loss is not finite (NaN or infinity) at step "
+                f"{len(losses)}; lower the learning rate (--rate)"
+            )
         if time.monotonic() - printed > 60:
             _report(training, losses, measured)
             training.keep(how.out)

@@ -15,6 +15,7 @@ from command_line import ddfm_run, refused
 from ddfm.bench import BASELINES
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import KEYWORDS
+from ddfm.bench.results import Bench
 from ddfm.bench.tables import means
 from ddfm.metrics import evaluate
 from image_files import folders_of_noise
@@ -128,7 +129,8 @@ def test_two_results_of_one_name_are_not_chosen_from(pairs, tmp_path):
 def test_published_ssim_stands_in_the_column_of_its_data_range():
     dataset = Dataset("TNO", "ir-visible", ("ir", "vi"), [], {})
     for ssim_range, own in ((2.0, 0.95), (255.0, None)):
-        name, values = means(dataset, {}, ssim_range).quoted[0]
+        result = Bench([dataset], [], ssim_range, ())
+        name, values = means(result, dataset, {}).quoted[0]
         assert name.startswith("DDFM") and values["EN"] == 7.06
         assert (values.get("SSIM"), values["SSIM_data_range_2"]) == (own, 0.95)
 

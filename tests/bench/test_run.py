@@ -26,6 +26,7 @@ from ddfm.pipeline.unloaded import Unloaded
 from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.storage.checksum import sha256_of
+from packages import install
 
 QUICK = ["--prior", "gaussian", "--steps", "2"]
 
@@ -199,6 +200,57 @@ def test_shards_share_the_work_and_one_run_reports(pairs, tmp_path, monkeypatch)
     for path in fused:
         if not path.parts[2].startswith("BM3D"):  # the package's last digits differ in every call
             assert (out / path).read_bytes() == (whole / path).read_bytes()
+
+
+def test_metrics_of_packages_are_columns_everywhere(pairs, tmp_path, monkeypatch):
+    install(monkeypatch, tmp_path / "site")
+    out = tmp_path / "out"
+    asked = ["--baselines", "--also-metrics", "their-distance,their-level"]
+    assert bench(pairs, "--out", out, *QUICK, *asked, "--also", f"ir={pairs / 'ir'}").exit_code == 0
+    sources = [np.asarray(Image.open(pairs / name / "one.png"), float) for name in ("ir", "vi")]
+    for row in table(out):
+        if row["pair"] == "one" and row["configuration"] in ("average", "ir"):
+            fused = np.asarray(Image.open(out / "fused" / "average" / "set" / "one.png"), float)
+            fused = sources[0] if row["configuration"] == "ir" else fused
+            apart = sum(np.abs(fused - source).mean() for source in sources)
+            assert float(row["their-distance"]) == pytest.approx(apart, rel=1e-9)
+            assert float(row["their-level"]) == pytest.approx(fused.mean(), rel=1e-9)
+    head = next(line for line in (out / "tables.md").read_text().splitlines() if "EN" in line)
+    assert "their-distance ↓ | their-level ↑" in head
+    assert "their-distance ↓" in (out / "report.html").read_text()
+    assert (out / "plots" / "set" / "their-distance.svg").exists()
+    assert "their-level" in json.loads((out / "summary.json").read_text())["ir"]["set"]["metrics"]
+    with open(out / "comparisons.csv", newline="") as file:
+        decided = [one for one in csv.DictReader(file) if one["better"]]
+    signs = {
+        (one["metric"], (float(one["median of a - b"]) > 0) == (one["better"] == one["a"]))
+        for one in decided
+        if one["metric"].startswith("their-") and float(one["median of a - b"])
+    }
+    assert signs == {("their-distance", False), ("their-level", True)}
+
+
+def test_a_metric_whose_code_has_changed_is_measured_again(pairs, tmp_path, monkeypatch):
+    asked = ["--out", tmp_path / "out", *QUICK, "--also-metrics", "their-level"]
+    install(monkeypatch, tmp_path / "one", "def level(*images): return 1.0")
+    assert bench(pairs, *asked).exit_code == 0
+    assert {row["their-level"] for row in table(tmp_path / "out")} == {"1.0"}
+    install(monkeypatch, tmp_path / "two", "def level(*images): return 2.0")
+    assert bench(pairs, *asked).exit_code == 0
+    assert {row["their-level"] for row in table(tmp_path / "out")} == {"2.0"}
+
+
+def test_a_metric_that_fails_costs_nothing_else(pairs, tmp_path, monkeypatch):
+    install(monkeypatch, tmp_path / "site")
+    out = tmp_path / "out"
+    result = bench(pairs, "--out", out, *QUICK, "--also-metrics", "their-broken,their-level")
+    assert result.exit_code == 1
+    line = "default: set: one: the metric their-broken failed: ValueError: no target in sight"
+    assert line in result.stderr
+    assert all(row["their-level"] and row["EN"] for row in table(out))
+    assert {row["their-broken"] for row in table(out)} == {""}
+    more = ["--columns", "EN,their-level"]
+    refused(bench(pairs, "--out", out, *QUICK, *more), "their-level is not measured; name it in")
 
 
 def save_small_prior(file: Path, seed: int) -> None:

@@ -234,3 +234,43 @@ def test_timesteps_may_be_of_any_type_of_integer(kind, t):
 def test_a_sampler_with_other_arguments_is_refused_at_once(mine, message):
     with pytest.raises(ddfm.InputError, match=rf"^the sampler <lambda> must take .*{message}"):
         ddfm.Fuser("gaussian", sampler=mine)
+
+
+def test_a_recipe_may_spread_the_tone():
+    tone = {"spread": 0.9, "gains": (1.0, 1.2)}
+    # Levels from 0.2 to 0.8, so that there is room for the greatest gain.
+    pair = 51 + 0.6 * PAIR.astype(np.float32)
+    how = {"prior": "gaussian", "steps": 2}
+
+    def fused(recipe, **more):
+        mine = type("Mine", (likelihood_that_returns(lambda f: f),), {"recipe": recipe})
+        mine.step = lambda self, f, sigma: (self.i + self.v) / 2
+        return ddfm.fuse(*(pair / 255), likelihood=mine, **how, **more).image
+
+    flat, spread = fused({}), fused({"tone": tone})
+    assert spread.std() == pytest.approx(1.2 * flat.std(), rel=0.02)
+    assert np.array_equal(fused({"tone": tone}, tone="none"), flat)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (lambda x: (0, 1, x), r"with a ddfm.Step, not \(0, 1, tensor"),
+        (
+            lambda x: ddfm.Step(0, 1, 999, x, None, x),
+            "with a ddfm.Step whose x0_prior is a tensor, not None",
+        ),
+        (
+            lambda x: ddfm.Step(0, 1, 999, x, x, x.numpy()),
+            r"with .* whose x0 is a tensor, not array",
+        ),
+    ],
+)
+def test_steps_by_mistake_are_refused(step, message):
+    def mine(denoiser, x, timesteps, alphas_bar, *, noise, callback):
+        callback(step(x))
+        return x
+
+    for watched in ({"callback": print}, {"trajectory": True}):
+        with pytest.raises(ddfm.InputError, match=f"^a sampler must call its callback {message}"):
+            ddfm.fuse(*PAIR, prior="gaussian", likelihood="paper", steps=2, sampler=mine, **watched)

@@ -120,12 +120,12 @@ def test_every_pass_increases_the_objective(task, count):
     likelihood.noise = torch.tensor([0.02, 0.0])
     rho = ((likelihood.noise / sigma) ** 2).to(x0).view(2, 1, 1, 1)
     f, z = likelihood.first_guess(), likelihood.evidence().pi
-    heights = [likelihood.objective(f, z, x0, rho)]
+    heights = [likelihood.log_posterior(f, z, x0, rho)]
     for _ in range(6):
         again = likelihood.evidence().labels(f)
-        heights.append(likelihood.objective(f, again, x0, rho))
+        heights.append(likelihood.log_posterior(f, again, x0, rho))
         f, z = likelihood(x0, sigma), likelihood.z
-        heights.append(likelihood.objective(f, z, x0, rho))
+        heights.append(likelihood.log_posterior(f, z, x0, rho))
     rises = torch.stack(heights).diff(dim=0)
     assert bool((rises >= -1e-9 * heights[0].abs()).all())
     assert bool((rises[:2].sum(0) > 0).all())
@@ -135,11 +135,11 @@ def test_the_e_step_maximises_the_objective_over_the_labels():
     likelihood = EvidenceLikelihood(wide_scene(1), wide_scene(2))
     f, nothing = likelihood.first_guess(), torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     z = likelihood.evidence().labels(f)
-    best = float(likelihood.objective(f, z, f, nothing))
+    best = float(likelihood.log_posterior(f, z, f, nothing))
     for seed in range(5):
         turn = 0.2 * scene(seed, (40, 50))
         other = z.log() + torch.cat([turn, -turn], dim=1)
-        assert float(likelihood.objective(f, other.softmax(1), f, nothing)) < best
+        assert float(likelihood.log_posterior(f, other.softmax(1), f, nothing)) < best
 
 
 def test_the_m_step_reaches_a_zero_gradient_of_the_objective():
@@ -149,7 +149,7 @@ def test_the_m_step_reaches_a_zero_gradient_of_the_objective():
     for _ in range(40):
         f = likelihood._m_step(likelihood.evidence().expected(z), f, x0, rho)
     f.requires_grad_()
-    (slope,) = torch.autograd.grad(likelihood.objective(f, z, x0, rho), f)
+    (slope,) = torch.autograd.grad(likelihood.log_posterior(f, z, x0, rho), f)
     assert float(slope.abs().max()) < 1e-6
 
 

@@ -222,7 +222,7 @@ class TestDiffusers:
         with pytest.raises(DdfmError, match="has no weights"):
             load_prior(tmp_path)
         torch.save(unet.state_dict(), tmp_path / WEIGHTS)
-        with pytest.raises(DdfmError, match="no scheduler_config.json"):
+        with pytest.raises(DdfmError, match="no scheduler_config.json; copy that of the training"):
             load_prior(tmp_path)
         diffusers.DDPMScheduler().save_config(tmp_path)
         assert load_prior(tmp_path).channels == 3

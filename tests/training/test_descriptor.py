@@ -1,12 +1,17 @@
 """Training of the descriptor: samples with a known truth, and a network that learns it."""
 
+import sys
+
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from scipy import ndimage
 
 from ddfm.registration.descriptor import Descriptor, describe
 from ddfm.registration.refine import centred, likeness, tiled
+from ddfm.training import descriptor
 from ddfm.training.descriptor import REACH, WINDOW, Samples, Training, loss
 
 
@@ -56,3 +61,20 @@ def test_it_learns_and_what_is_saved_is_the_network(tmp_path):
     with torch.no_grad():
         assert torch.allclose(again(x), training.network(x), atol=0.02, rtol=0.02)
         assert again(x).shape == (1, 12, 31, 45)
+
+
+def test_a_run_that_diverges_keeps_the_weights_that_it_has_written(tmp_path, monkeypatch):
+    for name, side in (("ir", 0), ("vi", 1)):
+        (tmp_path / name).mkdir()
+        for number, pair in enumerate(pairs(6)):  # the sixth is kept aside
+            levels = np.uint8(255 * pair[side])
+            Image.fromarray(levels).save(tmp_path / name / f"{number}.png")
+    out = tmp_path / "weights.safetensors"
+    out.write_bytes(b"good")
+    told = [str(tmp_path), "--out", str(out), "--minutes", "0.5", "--batch", "1", "--rate", "1e30"]
+    monkeypatch.setattr(sys, "argv", ["descriptor", *told])
+    monkeypatch.setattr(descriptor, "MEASURED", 1)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    with pytest.raises(SystemExit, match=r"training diverged: the loss is not finite .*--rate"):
+        descriptor.main()
+    assert out.read_bytes() == b"good"

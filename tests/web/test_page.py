@@ -443,7 +443,7 @@ def rendering(size):
 
 def test_false_colours_are_recognised_as_on_the_command_line(page):
     from ddfm.imaging.reading import read_image
-    from ddfm.imaging.renderings import in_false_colors, without_false_colors
+    from ddfm.imaging.thermal.renderings import in_false_colors, without_false_colors
 
     grey = smooth((48, 36), 2).convert("L").convert("RGB")
     noise = Image.fromarray(np.uint8(picture(3, (48, 36))["pixels"] * 255))

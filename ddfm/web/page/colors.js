@@ -1,4 +1,4 @@
-// Recognises renderings of temperatures in false colours, as ddfm/imaging/renderings.py does.
+// Recognises renderings of temperatures in false colours, as ddfm/imaging/thermal/renderings.py does.
 import {grey} from './pixels.js';
 
 const COLORED = [[0.1, 0.7], [0.2, 0.3]], ALIKE = 0.5, ORDERED = 0.8; // as there
