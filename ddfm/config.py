@@ -45,6 +45,7 @@ COLORS = ("auto", "grey", "a", "b")
 RESIZES = ("auto", "error", "a", "b")
 REFERENCES = ("a", "b")
 CROPS = ("none", "common")
+MOVING = ("once", "keep")
 METADATA = ("auto", "a", "b", "none")
 
 Part = Callable[..., Any]  # the caller's own likelihood or sampler
@@ -93,6 +94,8 @@ class FusionConfig:
             For more sources, a list with one for each, and None for the source that stays.
         crop: "none" keeps the frame of the source that stays, "common" what all sources show.
         look: whether sources that are not aligned are checked for misalignment.
+        moving: of exposures between which something moved: "once" shows it as in one of them,
+            "keep" mixes all, so that it may be seen double.
         metadata_from: whose EXIF, XMP and coordinates the result gets: "auto" (of the source that
             gives the colour, else of the second), "a", "b", or "none".
         strip: whether a written result has no metadata at all, not even the record of how it was
@@ -123,6 +126,7 @@ class FusionConfig:
     transform: Any = None
     crop: str = "none"
     look: bool = True
+    moving: str = "once"
     metadata_from: str = "auto"
     strip: bool = False
     tile: int | None = None
@@ -144,6 +148,7 @@ class FusionConfig:
             "transform": _transform(self.transform),
             "crop": one_of("crop", self.crop, CROPS, "way to crop"),
             "look": flag("look", self.look),
+            "moving": one_of("moving", self.moving, MOVING, "way to show what moves"),
             "metadata_from": one_of(
                 "metadata_from", self.metadata_from, METADATA, "source of metadata"
             ),

@@ -82,6 +82,7 @@ def fuse(
     transform: Any = None,
     crop: str = "none",
     look: bool = True,
+    moving: str = "once",
     metadata_from: str = "auto",
     strip: bool = False,
     tile: int | None = None,
@@ -113,7 +114,7 @@ class Fuser:
         method, task, likelihood, quality, sampler, steps, start, clean, clip: as in
             `ddfm.FusionConfig`. `likelihood` and `sampler` may be your own.
         balance, seed, tone, color, resize, observations: as in `ddfm.FusionConfig`, too.
-        align, align_to, transform, crop, look: as there.
+        align, align_to, transform, crop, look, moving: as there.
         metadata_from, strip, tile, options: as there.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto", the fastest one that
@@ -151,6 +152,7 @@ class Fuser:
         transform: Any = None,
         crop: str = "none",
         look: bool = True,
+        moving: str = "once",
         metadata_from: str = "auto",
         strip: bool = False,
         tile: int | None = None,

@@ -59,6 +59,14 @@ __all__ = ["fuse"]
 @fuser_options
 @resize_option
 @align_options
+@click.option(
+    "--moving",
+    metavar="once|keep",
+    default="once",
+    show_default=True,
+    help="Exposures between which something moved: once shows it as in one of them; keep mixes "
+    "all, so that it may be seen double.",
+)
 @metadata_options
 @observation_options
 @image_options

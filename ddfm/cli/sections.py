@@ -16,7 +16,7 @@ _SECTIONS = {
     "Metadata and the record": "metadata_from strip like keep_identity",
     "Reading and aligning the sources": "task resize range_a range_b page celsius percentiles "
     "grid axis window_a window_b window_c colormap_a colormap_b colormap_c fwhm_b series_a "
-    "series_b number align align_to transform_file save_transform crop check",
+    "series_b number align align_to transform_file save_transform crop moving check",
     "Folders, and finished work": "pattern format dry_run shard engine scheduler verify",
     "Method and computation": "method likelihood prior head sampler steps start seed device dtype "
     "tile together max_megapixels",

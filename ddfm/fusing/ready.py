@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from ddfm.config import FusionConfig, ResolvedConfig
-from ddfm.errors import InputError
+from ddfm.errors import InputError, percent
 from ddfm.fusing.run import Model
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sizes import common_size, stretched
 from ddfm.imaging.sources import equally_bright, read_sources
 from ddfm.progress import stage
 from ddfm.registration.register import Registered, registered
+from ddfm.restoration.moving import moved_between, taken_from_one
 from ddfm.restoration.restore import restored
 from ddfm.storage.budget import ask_enlarged
 
@@ -78,7 +79,36 @@ def made_ready(
     warnings = (*_in_doubt(came, config), *(() if moves else stretched(came, sizes[0])))
     for number, one in enumerate(zip(came, observed, strict=True)):
         warnings += tuple(_warnings_of(*one, number))
-    return replace(aligned, observed=observed, warnings=warnings + aligned.warnings)
+    done = replace(aligned, observed=observed, warnings=warnings + aligned.warnings)
+    moving = task == "multi-exposure" and config.moving == "once"
+    return _shown_once(done) if moving else done
+
+
+def _shown_once(group: Registered) -> Registered:
+    """Exposures that show once what moved between them, with a warning if anything did."""
+    stage("looking for what moved between the exposures", detail=True)
+    moved = moved_between(group.pictures)
+    if moved is None:
+        return group
+    names = [picture.name for picture in group.pictures]
+    if moved.foreign is not None:
+        first, second = (names[k] for k in moved.foreign)
+        words = (
+            f"{first} and {second} differ in a large part of the picture by more than exposure; if "
+            "one of them shows another scene, leave it out"
+        )
+        return replace(group, warnings=(*group.warnings, words))
+    words = (
+        f"in {percent(moved.share)} of the picture something moved between the exposures; there it "
+        f"is as in {names[moved.kept]}, so that nothing is seen double (moving=keep, --moving keep "
+        "mixes all)"
+    )
+    about = [
+        one | ({} if place is None else {"moved": round(float(place.mean()), 4)})
+        for one, place in zip(group.observed, moved.places, strict=True)
+    ]
+    pictures = taken_from_one(group.pictures, moved)
+    return replace(group, pictures=pictures, observed=about, warnings=(*group.warnings, words))
 
 
 def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:

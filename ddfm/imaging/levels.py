@@ -4,7 +4,8 @@
 16-bit file, and look black. A picture that uses less than a fifth of the range is stretched, so
 that `SHARE` percent of its pixels are darker than black, and as many brighter than white. Zeros
 that lie further below all other values than these span stand for missing pixels, and do not count.
-Exposures and focus stacks are stretched together, as one picture.
+Exposures and focus stacks are stretched together, as one picture; so are those of floating-point
+values, whose lowest and highest value of all become black and white.
 """
 
 from __future__ import annotations
@@ -122,14 +123,24 @@ def used_together(pictures: Sequence[Picture]) -> Levels | None:
 
 
 def with_levels_together(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
-    """Pictures of one camera: what is black or white in a 16-bit one is so in all of them.
+    """Pictures of one camera: a value that is black or white in one is so in all of its depth.
 
     Stretched on its own, a dark exposure would lose its lights and be as bright as any.
     """
-    levels = used_together(pictures)
-    if levels is None:
+    of_16_bits = [p.dtype == np.uint16 and p.range is None for p in pictures]
+    pictures = _in_one_range(pictures, of_16_bits, used_together(pictures))
+    counts = [p.dtype.kind == "f" and p.range is not None and not p.unit for p in pictures]
+    ranges = [p.range for p, takes in zip(pictures, counts, strict=True) if takes and p.range]
+    whole = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+    return _in_one_range(pictures, counts, whole)
+
+
+def _in_one_range(
+    pictures: Sequence[Picture], takes: Sequence[bool], levels: Levels | None
+) -> tuple[Picture, ...]:
+    """The pictures, with these values at black and white of those that take them."""
+    if levels is None or levels[0] == levels[1]:
         return tuple(pictures)
-    takes = [p.dtype == np.uint16 and p.range is None for p in pictures]
     pairs = zip(pictures, takes, strict=True)
     return tuple(spread(p, levels) if missing else p for p, missing in pairs)
 

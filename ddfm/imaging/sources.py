@@ -48,8 +48,8 @@ def read_sources(
     Args:
         resize: what to do if sizes differ, as for `common_size`; they are resized bicubically.
         alike: whether to bring them to one size; if not, their sizes are left unchanged.
-        one_camera: whether they are exposures or a focus stack, so that those of 16 bits are
-            stretched together; None: if all are in colour.
+        one_camera: whether they are exposures or a focus stack, so that those of 16 bits, and
+            those of floating-point values, are stretched together; None: if all are in colour.
     """
     if not isinstance(sources, list | tuple):
         raise InputError(f"the images to fuse must be a list or tuple, not {short(sources)}")
@@ -58,10 +58,7 @@ def read_sources(
         raise InputError(f"two or more images are needed to fuse, not {len(sources)}{hint}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
-    came = tuple(map(_unstretched, sources, names))
-    together = are_of_one_camera(came, one_camera)
-    pictures = with_levels_together(came) if together else tuple(map(with_levels, came))
-    pictures = without_false_colors(pictures)
+    pictures = without_false_colors(read_for_fusion(sources, names, one_camera))
     if not alike:
         return pictures
     size = common_size(pictures, resize)
@@ -138,9 +135,19 @@ def are_of_one_camera(pictures: Sequence[Picture], one_camera: bool | None) -> b
     return all(p.is_color for p in pictures) if one_camera is None else one_camera
 
 
-def read_for_fusion(source: Any, name: str) -> Picture:
-    """Read a source as it is fused: temperatures, not their rendering; levels by content."""
-    return with_levels(_unstretched(source, name))
+def read_for_fusion(
+    sources: Sequence[Any], names: Sequence[str], one_camera: bool | None = None
+) -> tuple[Picture, ...]:
+    """Read sources as they are fused: temperatures, not their rendering; levels by content.
+
+    Args:
+        names: their names in messages, if they have none of their own.
+        one_camera: as for `read_sources`.
+    """
+    came = tuple(map(_unstretched, sources, names))
+    if came and are_of_one_camera(came, one_camera):
+        return with_levels_together(came)
+    return tuple(map(with_levels, came))
 
 
 def _unstretched(source: Any, name: str) -> Picture:

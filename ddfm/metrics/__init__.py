@@ -124,6 +124,7 @@ OF_TASK: dict[str, tuple[str, ...]] = {
     "multi-exposure": ("MEF-SSIM",),
     "multi-focus": (),
 }
+OF_ONE_CAMERA = ("multi-exposure", "multi-focus")
 IN_PAPERS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")  # usual in the field's tables
 OF_TWO_SOURCES = frozenset({"SCD", *OF_TASK["ir-visible"]})
 
@@ -146,7 +147,8 @@ def evaluate(
         metrics: the names of those to compute, in their order; None for all of ours that fit. A
             metric of your own is a function `(fused, *sources) -> float` of grey arrays (H, W),
             or the name of one that another package provides.
-        task: as `Fuser` names it; adds the metrics of that task (`OF_TASK`).
+        task: as `Fuser` names it; adds the metrics of that task (`OF_TASK`), and has files of 16
+            bits or of floating-point values read as for that task.
 
     Metrics defined for two sources, such as SCD, are left out if there are more.
     """
@@ -154,7 +156,8 @@ def evaluate(
     names = list(found)
     if len(sources) < 2:
         raise InputError("a fused image has at least two sources; give them after the fused image")
-    f, greys = pair_up(fused, *sources)
+    one_camera = None if task in (None, "auto") else task in OF_ONE_CAMERA
+    f, greys = pair_up(fused, *sources, one_camera=one_camera)
     if len(greys) > 2:
         of_two = [name for name in names if name in OF_TWO_SOURCES]
         if of_two and metrics is not None:

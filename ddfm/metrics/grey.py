@@ -12,7 +12,7 @@ what it needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, Union
 
 import numpy as np
@@ -78,12 +78,19 @@ def as_grey(image: ImageLike, name: str = "image") -> Grey:
     return Grey(_check_scale(_grey_levels(pixels, name), name))
 
 
-def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
-    """The fused image and its sources as `Grey`, all of one size."""
+def pair_up(
+    fused: ImageLike, *sources: ImageLike, one_camera: bool | None = None
+) -> tuple[Grey, list[Grey]]:
+    """The fused image and its sources as `Grey`, all of one size.
+
+    Args:
+        one_camera: whether the sources are exposures or a focus stack, whose levels belong
+            together; None: if all that are read are in colour.
+    """
     if not sources:
         raise InputError("this metric compares with sources; give at least one")
     f = as_grey(fused, "fused")
-    greys = [_source(source, f"source {k}") for k, source in enumerate(sources, 1)]
+    greys = _sources(sources, one_camera)
     for k, source in enumerate(greys, 1):
         if source.pixels.shape != f.pixels.shape:
             sizes = [f"{g.pixels.shape[1]}x{g.pixels.shape[0]}" for g in (source, f)]
@@ -95,14 +102,15 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
     return f, greys
 
 
-def _source(source: ImageLike, name: str) -> Grey:
-    """A source as `Grey`; a file or a picture is read as it is fused.
-
-    Only exposures of 16 bits are not: they are stretched together, and here each on its own.
-    """
-    if _is_read(source):
-        return as_grey(read_for_fusion(source, name), name)
-    return as_grey(source, name)
+def _sources(sources: Sequence[ImageLike], one_camera: bool | None) -> list[Grey]:
+    """The sources as `Grey`; files and pictures are read as they are fused."""
+    names = [f"source {k}" for k in range(1, len(sources) + 1)]
+    read = {k: source for k, source in enumerate(sources) if _is_read(source)}
+    pictures = read_for_fusion(list(read.values()), [names[k] for k in read], one_camera)
+    images = list(sources)
+    for k, picture in zip(read, pictures, strict=True):
+        images[k] = picture
+    return [as_grey(image, name) for image, name in zip(images, names, strict=True)]
 
 
 def _is_read(image: ImageLike) -> bool:

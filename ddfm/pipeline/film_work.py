@@ -180,7 +180,7 @@ def _towards(now: Any, then: Any) -> np.ndarray:
 
 
 def _as_large_as_they_are(fuser: Fuser) -> Fuser:
-    """A fuser that does not look for earlier enlargements, and hence not for blur.
+    """A fuser that does not look for earlier enlargements, and hence not for blur, nor for motion.
 
     If one were found in some frames only, the film would flicker.
 
@@ -188,4 +188,4 @@ def _as_large_as_they_are(fuser: Fuser) -> Fuser:
     """
     given = observation_of_each(fuser.config.observations, 2)
     scaled = [one if one.scale is not None else replace(one, scale=1.0) for one in given]
-    return fuser.with_config(observations=[one.plain() for one in scaled])
+    return fuser.with_config(observations=[one.plain() for one in scaled], moving="keep")

@@ -207,3 +207,22 @@ def test_wrong_sources_are_named(source, message):
     with pytest.raises(DdfmError) as caught:
         fuse(image(0), source, prior="gaussian", **PLAIN)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_moves_between_exposures_is_shown_once_with_a_warning():
+    photo = np.asarray(Image.open(EXAMPLES / "olinda_visible.png").convert("RGB"), float)
+    scenes = [photo[:256, :320] / 255 for _ in range(2)]
+    for scene, left in zip(scenes, (60, 180), strict=True):
+        scene[100:160, left : left + 30] = 0.8
+    exposures = [scene**power for scene, power in zip(scenes, (1.8, 0.6), strict=True)]
+    fuser = Fuser("gaussian", device="cpu", task="multi-exposure", look=False)
+    with pytest.warns(DdfmWarning, match=r"something moved.*as in the (first|second) image.*keep"):
+        once = fuser(*exposures)
+    kept, gone = (60, 180) if "the first" in once.warnings[0] else (180, 60)
+    there, behind = (once.image[100:160, left : left + 30] for left in (kept, gone))
+    assert there.mean() - behind.mean() > 0.25
+    assert max(found.get("moved", 0) for found in once.settings["observed"]) > 0.02
+    for task, moving in (("multi-exposure", "keep"), ("multi-focus", "once")):  # without a warning
+        fuser.with_config(task=task, moving=moving)(*exposures)
+    with pytest.warns(DdfmWarning, match="first image and the second.*differ in a large part"):
+        fuser(exposures[0], exposures[1][::-1, ::-1])

@@ -218,3 +218,21 @@ def test_levels_of_8_bits_of_another_type_cause_a_warning():
     for other in (levels / 255, whole, degrees, levels.astype(int) - 4, levels * 2.0):
         read_sources((levels, other))  # a warning would be an error
     read_sources((levels, ddfm.read_image(levels.astype(float), levels=(0, 255))))
+
+
+@pytest.mark.parametrize("task", ["auto", "multi-exposure", "multi-focus"])
+def test_exposures_in_counts_have_one_black_and_one_white(task):
+    """As from a raw converter: floating-point values from 0 to 16383, or other integers."""
+    dark, bright = (array / 4 for array in bracket())
+    bright, dark = np.clip(bright, 0, 16383), dark / 8
+    low, high = min(dark.min(), bright.min()), max(dark.max(), bright.max())
+    for kind in (np.float32, np.int32):
+        pair = dark.astype(kind), bright.astype(kind)
+        sources = read_sources(pair, one_camera=FusionConfig(task=task).one_camera)
+        for source, array in zip(sources, pair, strict=True):
+            assert np.abs(source.pixels - (array - low) / (high - low)).max() < 1e-4
+            assert np.allclose(source.range, (low, high), atol=1)
+    each = read_sources(pair, one_camera=FusionConfig(task="medical").one_camera)
+    assert each[0].pixels.max() == each[1].pixels.max() == 1
+    unit = dark / dark.max()  # from 0 to 1, and left so
+    assert read_sources((unit.astype(np.float32), pair[1]))[0].range is None

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import tifffile
 
 from ddfm.errors import DdfmError
 from ddfm.metrics import evaluate, mef_ssim
@@ -106,3 +107,24 @@ def test_it_is_for_exposures_and_needs_a_minimum_size():
     assert "MEF-SSIM" in evaluate(*images, task="multi-exposure")
     with pytest.raises(DdfmError, match="44x44"):
         mef_ssim(*(image[:43] for image in images))
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "counts"])
+@pytest.mark.parametrize("colors", [1, 3])
+def test_files_of_exposures_are_measured_as_they_are_fused(kind, colors, tmp_path):
+    """On one scale: 12 bits in 16, or counts; so they are measured as the same in 8 bits."""
+    arrays = [np.stack([e * s for s in (1, 0.9, 0.8)[:colors]], axis=-1) for e in exposures()]
+    whole = [np.rint(array).astype(np.uint8) for array in arrays]
+    whole[0][0, 0], whole[-1][0, 0] = 0, 255
+    for k, array in enumerate(whole):
+        deep = (array.astype(np.uint16) if kind == "16 bits" else array.astype(np.float32)) * 16
+        form = "rgb" if colors == 3 else "minisblack"
+        tifffile.imwrite(tmp_path / f"{k}.tif", deep.squeeze(), photometric=form)
+    fused = np.mean(whole, axis=0)
+    fused = np.rint(fused).astype(np.uint8).squeeze()
+    task = "multi-exposure" if colors == 1 else None
+    files = [tmp_path / f"{k}.tif" for k in range(len(whole))]
+    how = {"metrics": ["MEF-SSIM", "PSNR", "MI"], "task": task}
+    expected = evaluate(fused, *(array.squeeze() for array in whole), **how)
+    for name, value in evaluate(fused, *files, **how).items():
+        assert value == pytest.approx(expected[name], rel=0.03)
