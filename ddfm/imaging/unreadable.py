@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,13 @@ VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
 RAW = "is a camera's raw file; develop it to TIFF first"
 _RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef")
+# What a DICOM file that was saved as a bare data set begins with: an element of the first group or
+# the next, and soon after it the class of the object, with or without the type of its value.
+_BARE = re.compile(
+    rb"(?=[\x02\x08]\0.\0|\0\x08\0.).{0,800}?"
+    rb"(?:\x02\0\x02\0|\x08\0\x16\0|\0\x08\0\x16)(?:UI..|..\0\0)1\.2\.840\.10008\.",
+    re.DOTALL,
+)
 # Kinds of file that are not read here, and how to convert them.
 _NOT_READ = {
     (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
@@ -52,10 +60,14 @@ def explained(name: str) -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its content; many DICOM files have no suffix."""
+    """Whether a file is DICOM by its content; many DICOM files have no suffix.
+
+    Old archives, and programs that save what a network sends, leave out the preamble with its mark.
+    """
     try:
         with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            head = file.read(1024)
+        return head[128:132] == b"DICM" or _BARE.match(head) is not None
     except OSError:
         return False
 
