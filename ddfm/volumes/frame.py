@@ -4,7 +4,8 @@ Outside its frame, a volume is given the mean of the others, and so agrees with 
 frame, the offset between itself and the others at the frame is added, which fades over a few
 voxels; across thick slices, over as many millimetres as within them. Without it the frame would
 show as a seam, where the result steps from the levels of all volumes to those of the others alone.
-No detail is invented: the offset has none finer than the distance to the frame.
+No detail is invented: the offset has none finer than the distance to the frame, and at most doubles
+the level of the others, so that air stays black beside bone that the frame cuts.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def continued(
             others = [j for j in range(len(values)) if j != k]
             mean, count = _mean([greys[j] for j in others], [insides[j] for j in others])
             outside = ~inside & (count > 0)
-            around = np.clip(mean + _offset(greys[k] - mean, inside & (count > 0), side), 0, 1)
+            offset = _offset(greys[k] - mean, inside & (count > 0), side)
+            around = np.clip(mean + np.minimum(offset, mean), 0, 1)  # no glow where others are dark
             if own.ndim == 4:
                 outside, around = outside[..., None], around[..., None]
             own = np.where(outside, around, own)

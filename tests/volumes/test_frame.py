@@ -55,6 +55,25 @@ def test_colours_are_continued_in_grey():
     np.testing.assert_allclose(whole[..., 39, :], np.repeat(a[..., 39, None], 3, -1), atol=1e-3)
 
 
+def test_air_stays_black_beside_bone_that_the_frame_cuts():
+    """A CT with a small field of view, whose border is along the skull, and an MRI of all."""
+    mri = head((40, 12, 12))
+    mri[17:] = 0  # the skull, and air beyond it
+    mri[23:] = 0.01
+    ct = np.full(mri.shape, 0.6, np.float32)
+    ct[17:] = 1
+    inside = np.arange(40)[:, None, None] < np.full(mri.shape, 20)
+    _, whole = continued([mri, np.where(inside, ct, 0)], [None, inside])
+    assert whole[20:23].max() == 0 and whole[23:].max() <= 0.02
+    grid = np.eye(4)
+    fuser = ddfm.Fuser("gaussian", steps=2, task="medical", device="cpu")
+    volumes = Volume(mri, grid, "mri"), Volume(ct[:20], grid, "ct")
+    windows = {"window_a": (0.5, 1.0), "window_b": (0.5, 1.0)}
+    fused = fuse_volumes(*volumes, fuser, **windows, axis=2, progress=False).values / 65535
+    assert fused[18].mean() > 0.4  # bone, which the CT shows
+    assert fused[22:].max() < 0.1
+
+
 def test_the_frame_is_placed_on_the_grid():
     grid = Volume(np.zeros((4, 4, 10), np.float32), np.eye(4))
     affine = np.diag([1.0, 1.0, 2.0, 1.0])
