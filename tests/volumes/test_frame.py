@@ -7,6 +7,7 @@ import pytest
 
 import ddfm
 from ddfm.pipeline.volumes import fuse_volumes
+from ddfm.volumes import frame
 from ddfm.volumes.frame import continued
 from ddfm.volumes.resample import inside_of
 from ddfm.volumes.volume import Volume
@@ -72,6 +73,25 @@ def test_air_stays_black_beside_bone_that_the_frame_cuts():
     fused = fuse_volumes(*volumes, fuser, **windows, axis=2, progress=False).values / 65535
     assert fused[18].mean() > 0.4  # bone, which the CT shows
     assert fused[22:].max() < 0.1
+
+
+def test_only_what_is_near_the_border_is_computed(monkeypatch):
+    """A border at one end: the offset is as of the whole volumes, and most of them is left out."""
+    a = np.random.default_rng(0).random((9, 8, 300)).astype(np.float32)
+    inside = np.arange(300) < np.full(a.shape, 295)
+    blurred = []
+    original = frame.ndimage.gaussian_filter
+
+    def counted(values, *how, **more):
+        blurred.append(values.size)
+        return original(values, *how, **more)
+
+    monkeypatch.setattr(frame.ndimage, "gaussian_filter", counted)
+    _, near = continued([a, 1 - a], [None, inside])
+    assert max(blurred) < a.size / 5
+    monkeypatch.setattr(frame, "_around", lambda *_: (slice(None),) * 3)
+    _, whole = continued([a, 1 - a], [None, inside])
+    np.testing.assert_array_equal(near, whole)
 
 
 def test_the_frame_is_placed_on_the_grid():
