@@ -183,7 +183,7 @@ def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
     unit = "HU" if is_ct(volume) else _unit(volume)
     return {
         "volume": str(path),
-        "format": _KINDS.get(suffix_of(path).removesuffix(".gz"), "DICOM"),
+        "format": _format(volume, path),
         "volumes": count,
         "modality": volume.modality,
         "shape": list(volume.shape),
@@ -201,6 +201,12 @@ def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
         "burned_in": volume.burned_in,
         "observed": found_in_volume(replace(volume, values=levels)),
     }
+
+
+def _format(volume: Volume, path: Path) -> str:
+    """The name of the format; a pair .hdr and .img may be of NIfTI, which has a magic number."""
+    named = _KINDS.get(suffix_of(path).removesuffix(".gz"), "DICOM")
+    return "NIfTI" if named == "Analyze" and "magic" in volume.source else named
 
 
 def _unit(volume: Volume) -> str:

@@ -165,6 +165,15 @@ def test_other_formats_of_volumes_are_described(tmp_path):
         assert plain(tmp_path / name)["values"] == [0, 800]
 
 
+@pytest.mark.parametrize(("kind", "named"), [("Nifti1Pair", "NIfTI"), ("AnalyzeImage", "Analyze")])
+def test_a_pair_of_files_is_named_by_its_header(tmp_path, kind, named):
+    nibabel = pytest.importorskip("nibabel")
+    values = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
+    nibabel.save(getattr(nibabel, kind)(values, np.diag([-2, 2, 3, 1.0])), tmp_path / "a.img")
+    for name in ("a.img", "a.hdr"):
+        assert plain(tmp_path / name)["format"] == named
+
+
 def test_a_series_of_dicom_is_described_without_names(tmp_path):
     pytest.importorskip("pydicom")
     from dicom_files import PRIVATE, dicom_slice
