@@ -13,7 +13,7 @@ from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
 from ddfm.imaging.formats.plugins import is_from_phone, remedy_for
 from ddfm.imaging.quiet import quiet
 
-__all__ = ["RAW", "VOLUMES", "advice_for", "explained", "is_dicom", "suffix_is_raw"]
+__all__ = ["RAW", "VOLUMES", "advice_for", "explained", "is_dicom", "not_read", "suffix_is_raw"]
 
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
@@ -33,6 +33,10 @@ _NOT_READ = {
     _RAW: RAW,
     (".fits", ".fit", ".fts"): "is a FITS file; convert it to TIFF in floating point first: "
     "gdal_translate IN.fits OUT.tif",
+    (".mnc",): "is a MINC volume; convert it to NIfTI first: mnc2nii IN.mnc OUT.nii",
+    (".par", ".rec"): "is a volume of Philips; convert it to NIfTI first: dcm2niix FOLDER",
+    (".head", ".brik", ".brik.gz"): "is an AFNI volume; convert it to NIfTI first: "
+    "3dAFNItoNIFTI -prefix OUT.nii IN",
 }
 
 
@@ -76,10 +80,12 @@ def advice_for(name: str) -> str:
     """What to do with a picture of a kind that is not read here; empty for other files."""
     if name.lower().endswith(VOLUMES):
         return "is not a picture; use the command `ddfm volume` for volumes and DICOM series"
-    for suffixes, way in _NOT_READ.items():
-        if name.lower().endswith(suffixes):
-            return way
-    return remedy_for(b"", Path(name).suffix)
+    return not_read(name) or remedy_for(b"", Path(name).suffix)
+
+
+def not_read(name: str) -> str:
+    """What a file is by its suffix, and how to convert it, if it is of a kind that is not read."""
+    return next((way for ends, way in _NOT_READ.items() if name.lower().endswith(ends)), "")
 
 
 def suffix_is_raw(suffix: str) -> bool:

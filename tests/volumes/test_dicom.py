@@ -456,6 +456,9 @@ def test_other_files_are_refused_as_dicom(tmp_path):
         read_volume(tmp_path / "x.dcm")
     with pytest.raises(DdfmError, match="has no DICOM images in it"):
         read_volume(tmp_path)
+    (tmp_path / "x.mnc").write_bytes(b"CDF\1" + bytes(99))
+    with pytest.raises(DdfmError, match=r"x.mnc is a MINC volume; convert it .*mnc2nii"):
+        read_volume(tmp_path / "x.mnc")
     path = tmp_path / "cut.dcm"
     dicom_slice(path, stored(1)[0], (0, 0, 0))
     path.write_bytes(path.read_bytes()[:-20])
