@@ -23,6 +23,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.quiet import quiet
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_folder
+from ddfm.storage.inputs import existing_file
 from ddfm.version import __version__
 from ddfm.volumes.dicom_files import number_of, read_head
 from ddfm.volumes.reading import LPS, library
@@ -221,7 +222,10 @@ def record_in(path: Path) -> str | None:
 
     None if there is none, or if the folder has no DICOM files.
     """
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+    else:
+        files = [existing_file(path)]
     head = next((found for file in files if (found := read_head(file)) is not None), None)
     if head is None and path.is_dir():
         return None
