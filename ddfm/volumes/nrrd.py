@@ -203,9 +203,10 @@ def _extents(header: dict[str, Any], axes: Sequence[int]) -> tuple[list[float], 
         )
         at_centers = axis < len(centers) and centers[axis] == "node"
         if spacing is None:
-            steps = header["sizes"][axis] - at_centers
-            known = low is not None and high is not None and steps > 0
-            spacing = (high - low) / steps if known else 1.0
+            steps = int(header["sizes"][axis]) - at_centers
+            spacing = 1.0
+            if low is not None and high is not None and steps > 0:
+                spacing = (high - low) / steps
         spacings.append(spacing)
         places.append(0.0 if low is None else low + (0.0 if at_centers else spacing / 2))
     return spacings, places
