@@ -16,6 +16,7 @@ from ddfm.imaging.quiet import quiet
 __all__ = ["RAW", "VOLUMES", "advice_for", "explained", "is_dicom", "not_read", "suffix_is_raw"]
 
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
+_VOLUMES_ONLY_READ = (".mha", ".mhd", ".mgh", ".mgz")
 
 RAW = "is a camera's raw file; develop it to TIFF first"
 _RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef")
@@ -78,7 +79,7 @@ def is_dicom(path: Path) -> bool:
 
 def advice_for(name: str) -> str:
     """What to do with a picture of a kind that is not read here; empty for other files."""
-    if name.lower().endswith(VOLUMES):
+    if name.lower().endswith((*VOLUMES, *_VOLUMES_ONLY_READ)):
         return "is not a picture; use the command `ddfm volume` for volumes and DICOM series"
     return not_read(name) or remedy_for(b"", Path(name).suffix)
 
