@@ -31,7 +31,7 @@ from ddfm.storage.manifest import is_manifest
 from ddfm.video.files import VideoReader, open_whole
 from ddfm.video.formats import is_video
 from ddfm.volumes.dicom import series_in
-from ddfm.volumes.files import is_volume, read_volume, suffix_of, volume_count
+from ddfm.volumes.files import holds_volume, is_volume, read_volume, suffix_of, volume_count
 from ddfm.volumes.intensity import is_ct, scaled, scaled_by
 from ddfm.volumes.volume import PLANES, Volume, axes_of, find_axis
 
@@ -54,7 +54,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         return _folder_at(path)
     if is_video(path):
         return _video_at(path)
-    return _volume_at(path) if is_volume(path) else _picture_at(path)
+    return _volume_at(path) if holds_volume(path) else _picture_at(path)
 
 
 def _picture_at(path: Path) -> dict[str, Any]:
