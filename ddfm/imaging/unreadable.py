@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,23 +13,42 @@ from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
 from ddfm.imaging.formats.plugins import is_from_phone, remedy_for
 from ddfm.imaging.quiet import quiet
 
-__all__ = ["FLIR_FILMS", "RAW", "VOLUMES", "advice_for", "explained", "is_dicom", "suffix_is_raw"]
+__all__ = [
+    "FLIR_FILMS",
+    "RAW",
+    "VOLUMES",
+    "advice_for",
+    "explained",
+    "is_dicom",
+    "not_read",
+    "suffix_is_raw",
+]
 
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
+_VOLUMES_ONLY_READ = (".mha", ".mhd", ".mgh", ".mgz")
 
 RAW = "is a camera's raw file; develop it to TIFF first"
 FLIR_FILMS = (".seq", ".csq")
 _RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef")
+# What a DICOM file that was saved as a bare data set begins with: an element of the first group or
+# the next, and soon after it the class of the object, with or without the type of its value.
+_BARE = re.compile(
+    rb"(?=[\x02\x08]\0.\0|\0\x08\0.).{0,800}?"
+    rb"(?:\x02\0\x02\0|\x08\0\x16\0|\0\x08\0\x16)(?:UI..|..\0\0)1\.2\.840\.10008\.",
+    re.DOTALL,
+)
 # Kinds of file that are not read here, and how to convert them.
 _NOT_READ = {
     FLIR_FILMS: "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
-    (
-        ".irg",
-    ): "is not laid out as files of InfiRay cameras are; export temperatures as TIFF or CSV "
+    (".irg",): "is not laid out as InfiRay cameras write it; export temperatures as TIFF or CSV "
     "with InfiRay's own program",
     _RAW: RAW,
     (".fits", ".fit", ".fts"): "is a FITS file; convert it to TIFF in floating point first: "
     "gdal_translate IN.fits OUT.tif",
+    (".mnc",): "is a MINC volume; convert it to NIfTI first: mnc2nii IN.mnc OUT.nii",
+    (".par", ".rec"): "is a volume of Philips; convert it to NIfTI first: dcm2niix FOLDER",
+    (".head", ".brik", ".brik.gz"): "is an AFNI volume; convert it to NIfTI first: "
+    "3dAFNItoNIFTI -prefix OUT.nii IN",
 }
 
 
@@ -56,22 +76,28 @@ def explained(name: str) -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its content; many DICOM files have no suffix."""
+    """Whether a file is DICOM by its content; many DICOM files have no suffix.
+
+    Old archives, and programs that save what a network sends, leave out the preamble with its mark.
+    """
     try:
         with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            head = file.read(1024)
+        return head[128:132] == b"DICM" or _BARE.match(head) is not None
     except OSError:
         return False
 
 
 def advice_for(name: str) -> str:
     """What to do with a picture of a kind that is not read here; empty for other files."""
-    if name.lower().endswith(VOLUMES):
+    if name.lower().endswith((*VOLUMES, *_VOLUMES_ONLY_READ)):
         return "is not a picture; use the command `ddfm volume` for volumes and DICOM series"
-    for suffixes, way in _NOT_READ.items():
-        if name.lower().endswith(suffixes):
-            return way
-    return remedy_for(b"", Path(name).suffix)
+    return not_read(name) or remedy_for(b"", Path(name).suffix)
+
+
+def not_read(name: str) -> str:
+    """What a file is by its suffix, and how to convert it, if it is of a kind that is not read."""
+    return next((way for ends, way in _NOT_READ.items() if name.lower().endswith(ends)), "")
 
 
 def suffix_is_raw(suffix: str) -> bool:

@@ -29,7 +29,7 @@ from ddfm.storage.manifest import is_manifest
 from ddfm.video.files import VideoReader, open_whole
 from ddfm.video.formats import is_video
 from ddfm.volumes.dicom import series_in
-from ddfm.volumes.files import is_volume, read_volume, suffix_of, volume_count
+from ddfm.volumes.files import holds_volume, is_volume, read_volume, suffix_of, volume_count
 from ddfm.volumes.intensity import is_ct, scaled, scaled_by
 from ddfm.volumes.volume import PLANES, Volume, axes_of, find_axis
 
@@ -52,7 +52,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         return _folder_at(path)
     if is_video(path):
         return _video_at(path)
-    return _volume_at(path) if is_volume(path) else _picture_at(path)
+    return _volume_at(path) if holds_volume(path) else _picture_at(path)
 
 
 def _picture_at(path: Path) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
     unit = "HU" if is_ct(volume) else _unit(volume)
     return {
         "volume": str(path),
-        "format": _KINDS.get(suffix_of(path).removesuffix(".gz"), "DICOM"),
+        "format": _format(volume, path),
         "volumes": count,
         "modality": volume.modality,
         "shape": list(volume.shape),
@@ -193,6 +193,12 @@ def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
         "burned_in": volume.burned_in,
         "observed": found_in_volume(replace(volume, values=levels)),
     }
+
+
+def _format(volume: Volume, path: Path) -> str:
+    """The name of the format; a pair .hdr and .img may be of NIfTI, which has a magic number."""
+    named = _KINDS.get(suffix_of(path).removesuffix(".gz"), "DICOM")
+    return "NIfTI" if named == "Analyze" and "magic" in volume.source else named
 
 
 def _unit(volume: Volume) -> str:

@@ -16,7 +16,7 @@ from ddfm.storage.checksum import digest_of
 from ddfm.storage.inputs import existing_file
 from ddfm.storage.manifest import entries_in
 from ddfm.video.formats import is_video
-from ddfm.volumes.files import is_volume
+from ddfm.volumes.files import holds_volume
 
 __all__ = ["read_record"]
 
@@ -34,7 +34,7 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
         from ddfm.video.files import record_in as of_film
 
         text = of_film(path)
-    elif is_volume(path):
+    elif holds_volume(path):
         from ddfm.volumes.files import record_in as of_volume
 
         text = of_volume(path)

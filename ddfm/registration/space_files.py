@@ -32,7 +32,11 @@ READ = (".json", ".tfm", ".txt", ".mat")
 ITK = "#Insight Transform File"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 AFFINE = ("AffineTransform", "MatrixOffsetTransformBase")
-RIGID = ("Euler3DTransform", "VersorRigid3DTransform")
+VERSOR = ("VersorRigid3DTransform", "Similarity3DTransform")
+SHIFT = "TranslationTransform"  # the only one without a centre
+# How many parameters each kind has.
+COUNTS = dict.fromkeys(AFFINE, 12) | {"Euler3DTransform": 6, "VersorRigid3DTransform": 6}
+COUNTS |= {"Similarity3DTransform": 7, SHIFT: 3}
 LARGEST = 1e9  # millimetres, radians or factors; no parameter of a transform is as large
 LARGEST_MAT = 4096  # bytes; files of ANTs have about two hundred
 
@@ -93,22 +97,26 @@ def checked_motion(matrix: object, name: str = "the transform") -> np.ndarray:
 def _linear(kind: str, numbers: np.ndarray, fixed: np.ndarray, name: str) -> np.ndarray:
     """The matrix of an ITK transform from its parameters; `fixed` holds the centre of rotation."""
     family = kind.partition("_")[0]
-    if not kind.endswith("_3_3") or family not in AFFINE + RIGID:
+    if not kind.endswith("_3_3") or family not in COUNTS:
         raise InputError(
             f"{name} holds a transform of the kind {short(kind)}; only affine and rigid ones in "
             "three dimensions can be read"
         )
-    if len(numbers) != (12 if family in AFFINE else 6) or len(fixed) < 3:
+    if len(numbers) != COUNTS[family] or (len(fixed) < 3 and family != SHIFT):
         raise InputError(f"{name} is damaged: {kind} with {len(numbers)} parameters")
     if not (np.abs([*numbers, *fixed]) < LARGEST).all():  # nor is NaN
         raise InputError(
             f"{name} is not a motion of volumes: its parameters are not finite, or too large"
         )
-    if family in AFFINE:
+    shift = numbers[-3:]
+    if family == SHIFT:
+        linear, fixed = np.eye(3), np.zeros(3)
+    elif family in AFFINE:
         linear = numbers[:9].reshape(3, 3)
-    elif family == "VersorRigid3DTransform":
+    elif family in VERSOR:
         scalar = np.sqrt(max(0.0, 1.0 - float(numbers[:3] @ numbers[:3])))
-        linear = Rotation.from_quat([*numbers[:3], scalar]).as_matrix()
+        scale, shift = (*numbers[6:], 1.0)[0], numbers[3:6]
+        linear = scale * Rotation.from_quat([*numbers[:3], scalar]).as_matrix()
     else:
         x, y, z = numbers[:3]
         last_first = len(fixed) > 3 and bool(fixed[3])
@@ -117,7 +125,7 @@ def _linear(kind: str, numbers: np.ndarray, fixed: np.ndarray, name: str) -> np.
     motion = np.eye(4)
     centre = fixed[:3]
     motion[:3, :3] = linear
-    motion[:3, 3] = numbers[-3:] + centre - linear @ centre
+    motion[:3, 3] = shift + centre - linear @ centre
     return motion
 
 

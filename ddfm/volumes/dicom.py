@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmWarning, InputError, StorageError
-from ddfm.imaging.unreadable import explained
+from ddfm.imaging.unreadable import explained, not_read
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import existing_file
 from ddfm.volumes.dicom_files import frames_of, number_of, pixels_of, read_head
@@ -131,8 +131,12 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
     """The name of a series, and its files, each with its header."""
     found = list(_heads(path).values())
     if not found:
+        if path.is_file() and (way := not_read(path.name)):
+            raise InputError(f"{path} {way}")
         what = "is not a DICOM file" if path.is_file() else "has no DICOM images in it"
-        raise InputError(f"{path} {what}; volumes are .nii, .nii.gz, .nrrd, or folders of DICOM")
+        raise InputError(
+            f"{path} {what}; volumes are NIfTI, NRRD, MetaImage, MGH, Analyze, or folders of DICOM"
+        )
     chosen = found
     if number is not None:
         chosen = [heads for heads in found if number_of(heads[0][1]) == number]

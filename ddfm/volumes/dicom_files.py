@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import InputError, one_line
-from ddfm.imaging.unreadable import explained
+from ddfm.imaging.unreadable import explained, is_dicom
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import BoundedFile
 from ddfm.volumes.reading import library
@@ -95,16 +95,35 @@ def _looked_up(pixels: np.ndarray, dataset: Any) -> np.ndarray:
 
 def _dataset(file: Path, **options: Any) -> Any:
     pydicom = library("pydicom")
+    bare = is_dicom(file)  # or has a preamble, which is read in the same way
     with BoundedFile(file) as bounded:
-        _refuse_bomb(pydicom, bounded, file)
+        _refuse_bomb(pydicom, bounded, file, bare)
         bounded.seek(0)
-        return pydicom.dcmread(bounded, **options)
+        dataset = pydicom.dcmread(bounded, force=bare, **options)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = _syntax_seen(dataset, file)
+    return dataset
 
 
-def _refuse_bomb(pydicom: Any, file: BoundedFile, path: Path) -> None:
+def _syntax_seen(dataset: Any, path: Path) -> str:
+    """The syntax of a data set that does not state it; only without compression it can be seen."""
+    from pydicom import uid
+
+    if "PixelData" in dataset and dataset["PixelData"].is_undefined_length:
+        raise InputError(
+            f"{path} does not state how it is compressed (TransferSyntaxUID); export it again as a "
+            "file of DICOM with its header"
+        )
+    is_implicit, is_little_endian = dataset.original_encoding
+    if is_implicit:
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if is_little_endian else uid.ExplicitVRBigEndian
+
+
+def _refuse_bomb(pydicom: Any, file: BoundedFile, path: Path, bare: bool) -> None:
     """Raise if a deflated file unpacks to too much; pydicom unpacks all, even for the header."""
     reader = pydicom.filereader
-    reader.read_preamble(file, False)
+    reader.read_preamble(file, bare)
     meta = reader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
     if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
         return

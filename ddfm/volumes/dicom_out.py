@@ -23,6 +23,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.quiet import quiet
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_folder
+from ddfm.storage.inputs import existing_file
 from ddfm.version import __version__
 from ddfm.volumes.dicom_files import number_of, read_head
 from ddfm.volumes.reading import LPS, library
@@ -87,6 +88,7 @@ def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:
     if not volume.is_color:
         series.RescaleSlope, series.RescaleIntercept = slope, intercept
         series.RescaleType = "US"  # unspecified, which means no unit
+        _set_window(series, volume)
     series.ImageOrientationPatient = decimals(np.concatenate([directions[0], directions[1]]))
     series.PixelSpacing = decimals([spacing[1], spacing[0]])
     series.SliceThickness = series.SpacingBetweenSlices = decimals([spacing[2]])[0]
@@ -108,12 +110,28 @@ def _names(count: int) -> list[str]:
 def _whole_numbers(volume: Volume) -> tuple[np.ndarray, str, str]:
     """Integers that DICOM can store, and the slope and intercept that give the values again."""
     values = volume.stored()
-    if values.dtype.kind == "u" and values.itemsize <= 2:
+    if _fits(values):
         return values, "1", "0"
     low, high = float(values.min()), float(values.max())
     slope = (high - low) / 65535 or 1.0
     stored = np.rint((values - np.float64(low)) / slope).astype(np.uint16)
     return stored, *decimals([slope, low])
+
+
+def _fits(values: np.ndarray) -> bool:
+    """Whether DICOM can store these values as they are."""
+    return values.dtype.kind == "u" and values.itemsize <= 2
+
+
+def _set_window(series: Any, volume: Volume) -> None:
+    """Have viewers show all values: those that the type of whole numbers has, or the given ones."""
+    if _fits(volume.values):
+        count = int(np.iinfo(volume.values.dtype).max) + 1
+        series.WindowCenter, series.WindowWidth = count // 2, count
+        return
+    low, high = float(volume.values.min()), float(volume.values.max())
+    series.WindowCenter, series.WindowWidth = decimals([(low + high) / 2, (high - low) or 1.0])
+    series.VOILUTFunction = "LINEAR_EXACT"  # it allows widths below 1
 
 
 def geometry(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -204,7 +222,10 @@ def record_in(path: Path) -> str | None:
 
     None if there is none, or if the folder has no DICOM files.
     """
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+    else:
+        files = [existing_file(path)]
     head = next((found for file in files if (found := read_head(file)) is not None), None)
     if head is None and path.is_dir():
         return None
@@ -262,7 +283,6 @@ def _write_slice(file: Path, series: Any, plane: np.ndarray) -> None:
     else:
         dataset.SamplesPerPixel = 1
         dataset.PhotometricInterpretation = "MONOCHROME2"
-        dataset.WindowCenter, dataset.WindowWidth = 32768, 65536
     data = np.ascontiguousarray(plane).tobytes()
     dataset.PixelData = data + b"\0" * (len(data) % 2)
     dataset["PixelData"].VR = "OW" if plane.itemsize == 2 else "OB"

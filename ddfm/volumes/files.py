@@ -16,6 +16,7 @@ import numpy as np
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, unknown
 from ddfm.imaging.picture import refuse_mask
+from ddfm.imaging.unreadable import is_dicom as has_dicom
 from ddfm.storage.outputs import check_writable
 from ddfm.volumes import dicom, dicom_map, dicom_out, metaimage, nifti, nrrd
 from ddfm.volumes.volume import Volume
@@ -24,6 +25,7 @@ __all__ = [
     "check_map_output",
     "check_planes_output",
     "check_volume_output",
+    "holds_volume",
     "is_dicom",
     "is_volume",
     "read_volume",
@@ -90,6 +92,11 @@ def is_dicom(path: Path) -> bool:
 def is_volume(path: Path) -> bool:
     """Whether a path may be a volume, by its suffix; a folder may be a DICOM series."""
     return path.is_dir() or suffix_of(path) in (*_OF_NIBABEL, *_READERS, ".dcm")
+
+
+def holds_volume(path: Path) -> bool:
+    """Whether a path is a volume by its suffix, or DICOM by its content, as scanners name it."""
+    return is_volume(path) or (path.is_file() and has_dicom(path))
 
 
 def record_in(path: Path) -> str | None:

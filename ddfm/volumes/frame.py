@@ -4,7 +4,8 @@ Outside its frame, a volume is given the mean of the others, and so agrees with 
 frame, the offset between itself and the others at the frame is added, which fades over a few
 voxels; across thick slices, over as many millimetres as within them. Without it the frame would
 show as a seam, where the result steps from the levels of all volumes to those of the others alone.
-No detail is invented: the offset has none finer than the distance to the frame.
+No detail is invented: the offset has none finer than the distance to the frame, and at most doubles
+the level of the others, so that air stays black beside bone that the frame cuts.
 """
 
 from __future__ import annotations
@@ -43,7 +44,12 @@ def continued(
             others = [j for j in range(len(values)) if j != k]
             mean, count = _mean([greys[j] for j in others], [insides[j] for j in others])
             outside = ~inside & (count > 0)
-            around = np.clip(mean + _offset(greys[k] - mean, inside & (count > 0), side), 0, 1)
+            known = inside & (count > 0)
+            box = _around(outside, known, side)
+            offset = _offset((greys[k] - mean)[box], known[box], side)
+            # At most doubled, so that there is no glow where the others are dark.
+            around = np.clip(mean, 0, 1)
+            around[box] = np.clip(mean[box] + np.minimum(offset, mean[box]), 0, 1)
             if own.ndim == 4:
                 outside, around = outside[..., None], around[..., None]
             own = np.where(outside, around, own)
@@ -61,6 +67,20 @@ def _mean(
         total += one * known
         count += known
     return total / np.maximum(count, 1), count
+
+
+def _around(outside: np.ndarray, known: np.ndarray, side: np.ndarray) -> tuple[slice, ...]:
+    """The box beyond which no offset is needed, or all are 0: the means reach only so far."""
+    box = []
+    for axis, reach in enumerate(np.ceil(4 * max(WIDTHS) * side).astype(int) + 1):
+        others = tuple({0, 1, 2} - {axis})
+        needed, given = (np.flatnonzero(mask.any(axis=others)) for mask in (outside, known))
+        if not (needed.size and given.size):
+            return (slice(0),) * 3
+        first = max(needed[0], given[0] - reach) - reach
+        last = min(needed[-1], given[-1] + reach) + reach
+        box.append(slice(max(first, 0), last + 1))
+    return tuple(box)
 
 
 def _offset(difference: np.ndarray, known: np.ndarray, side: np.ndarray) -> np.ndarray:

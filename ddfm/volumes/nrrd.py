@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import InputError
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.quiet import quiet
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes
@@ -61,14 +62,39 @@ def read(path: Path) -> Volume:
                 data = beside(path, str(detached))
                 with BoundedFile(data) as opened:
                     values = _values(nrrd, header, opened, data)
-    color = values.ndim == 4 and values.shape[0] == 3
-    if color:
-        values = np.moveaxis(values, 0, -1)
+    with explained(str(path)):
+        axes = _axes_of_space(header, values.shape)
+    beside_space = [axis for axis in range(values.ndim) if axis not in axes]
+    values = values.transpose(*axes, *beside_space)
+    if values.shape[3:] == (1,):  # a list of one
+        values = values[..., 0]
     check_shape(values.shape, str(path))
     with explained(str(path)):
-        affine = _affine(header, color, str(path))
+        affine = _affine(header, axes, str(path))
+    if _without_space(header):
+        warnings.warn(
+            f"{path} does not name the space of its directions; they are read as to the left, back "
+            "and head, as other programs do",
+            DdfmWarning,
+            stacklevel=3,
+        )
     kind = values.dtype.name
     return Volume(usable(values, str(path)), affine, str(path), stored_as=kind)
+
+
+def _axes_of_space(header: dict[str, Any], shape: Sequence[int]) -> list[int]:
+    """The axes of the values that are of space; one more may have channels, or be a list of one."""
+    if len(shape) != 4:
+        return list(range(len(shape)))
+    directions = header.get("space directions")
+    if directions is not None:
+        of_space = [row is not None and not np.isnan(row).any() for row in directions]
+    else:
+        of_space = [kind in ("domain", "space") for kind in header.get("kinds", ())]
+    if of_space.count(True) == 3 and len(of_space) == 4:
+        return [axis for axis in range(4) if of_space[axis]]
+    in_front = shape[0] == 3 or (shape[0] == 1 and shape[3] not in (1, 3))
+    return [1, 2, 3] if in_front else [0, 1, 2]
 
 
 def _header(nrrd: Any, file: BoundedFile, path: Path) -> dict[str, Any]:
@@ -139,27 +165,65 @@ def write(path: Path, volume: Volume) -> None:
     write_bytes(path, lines + b"\n\n" + data)
 
 
-def _affine(header: dict[str, Any], color: bool, name: str) -> np.ndarray:
+def _without_space(header: dict[str, Any]) -> bool:
+    return header.get("space directions") is not None and "space" not in header
+
+
+def _affine(header: dict[str, Any], axes: Sequence[int], name: str) -> np.ndarray:
     affine = np.eye(4)
     directions = header.get("space directions")
     if directions is not None:
-        rows = np.array([row for row in directions if row is not None], np.float64)
-        affine[:3, :3] = rows[~np.isnan(rows).any(1)].T
-        space = str(header.get("space", "right-anterior-superior")).lower()
+        affine[:3, :3] = np.array([directions[axis] for axis in axes], np.float64).T
+        # A space that has no name is that of DICOM for ITK, and so for most programs.
+        space = str(header.get("space", "left-posterior-superior")).lower()
         if space not in _SPACES:
             raise InputError(f"{name}: the space {space!r} is not that of a patient")
         affine[:3, 3] = header.get("space origin", np.zeros(3))
         return np.diag([*(_SPACES[space] * _lengths(header.get("space units"))), 1.0]) @ affine
-    spacings = np.asarray(header.get("spacings", np.ones(3 + color)), np.float64)[-3:]
-    spacings = np.where(np.isfinite(spacings), spacings, 1) * _lengths(header.get("units"))
+    units = header.get("units")
+    lengths = _lengths([units[axis] for axis in axes] if units else None)
+    spacings, mins = (np.array(column) * lengths for column in _extents(header, axes))
     affine[:3, :3] = np.diag(spacings)
+    affine[:3, 3] = mins
     return affine
 
 
+def _extents(header: dict[str, Any], axes: Sequence[int]) -> tuple[list[float], list[float]]:
+    """Along each axis the spacing, and the place of the first voxel's centre.
+
+    The ends of an axis are those of its voxels, unless it states that they are their centres.
+    """
+    centers = header.get("centers", header.get("centerings", ""))
+    centers = centers.split() if isinstance(centers, str) else centers
+    spacings, places = [], []
+    for axis in axes:
+        low, high, spacing = (
+            _along(header, axis, *keys)
+            for keys in (("axis mins", "axismins"), ("axis maxs", "axismaxs"), ("spacings",))
+        )
+        at_centers = axis < len(centers) and centers[axis] == "node"
+        if spacing is None:
+            steps = int(header["sizes"][axis]) - at_centers
+            spacing = 1.0
+            if low is not None and high is not None and steps > 0:
+                spacing = (high - low) / steps
+        spacings.append(spacing)
+        places.append(0.0 if low is None else low + (0.0 if at_centers else spacing / 2))
+    return spacings, places
+
+
+def _along(header: dict[str, Any], axis: int, *keys: str) -> float | None:
+    """The number of an axis, if the header has it under one of these names."""
+    for key in keys:
+        if key in header and np.isfinite(header[key][axis]):
+            return float(header[key][axis])
+    return None
+
+
 def _lengths(units: Any) -> np.ndarray:
-    """The last three of the units in millimetres; those that are unknown count as these."""
+    """The units in millimetres; those that are unknown count as these."""
     names = [str(unit).strip('"').removesuffix("s") for unit in units or ["mm"] * 3]
-    return np.array([_MILLIMETRES.get(name, 1.0) for name in names[-3:]])
+    return np.array([_MILLIMETRES.get(name, 1.0) for name in names])
 
 
 def _values(nrrd: Any, header: dict[str, Any], file: BoundedFile, path: Path) -> np.ndarray:

@@ -12,6 +12,9 @@ from PIL import Image
 
 from command_line import ddfm_run, refused
 from ddfm.cli.described import lines_about
+from ddfm.errors import DdfmWarning
+from ddfm.pipeline.describe import describe
+from ddfm.pipeline.records import read_record
 from ddfm.volumes.files import read_volume
 from film_files import write_film
 from flir_files import flir_jpeg
@@ -163,6 +166,26 @@ def test_other_formats_of_volumes_are_described(tmp_path):
     ):
         assert lines_of(tmp_path / name)[0] == f"  volume    {kind}"
         assert plain(tmp_path / name)["values"] == [0, 800]
+
+
+def test_a_file_of_dicom_is_known_without_its_suffix(tmp_path):
+    pytest.importorskip("pydicom")
+    from dicom_files import dicom_slice
+
+    dicom_slice(tmp_path / "IM0001", np.ones((16, 20), np.int16), (0, 0, 0))
+    with pytest.warns(DdfmWarning, match="holds a single slice"):
+        found = describe(tmp_path / "IM0001")
+    assert read_record(tmp_path / "IM0001") is None
+    assert found["format"] == "DICOM" and found["shape"] == [20, 16, 1]
+
+
+@pytest.mark.parametrize(("kind", "named"), [("Nifti1Pair", "NIfTI"), ("AnalyzeImage", "Analyze")])
+def test_a_pair_of_files_is_named_by_its_header(tmp_path, kind, named):
+    nibabel = pytest.importorskip("nibabel")
+    values = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
+    nibabel.save(getattr(nibabel, kind)(values, np.diag([-2, 2, 3, 1.0])), tmp_path / "a.img")
+    for name in ("a.img", "a.hdr"):
+        assert plain(tmp_path / name)["format"] == named
 
 
 def test_a_series_of_dicom_is_described_without_names(tmp_path):

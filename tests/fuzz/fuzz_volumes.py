@@ -203,6 +203,7 @@ def _dicom() -> Iterator[tuple[str, bytes]]:
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
         dataset.save_as(path, enforce_file_format=True)
         yield "implicit", path.read_bytes()
+        yield "without preamble", path.read_bytes()[132:]
         yield "frames", data_of(np.concatenate([plane] * 3), **_frames(plane))
 
 

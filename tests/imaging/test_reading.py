@@ -364,6 +364,8 @@ def test_bad_paths_are_refused(tmp_path):
     assert message(lambda: read_image(tmp_path / "empty.tif")).endswith("empty.tif is empty")
     (tmp_path / "a.nii.gz").write_bytes(b"\x1f\x8b")
     assert "ddfm volume" in message(lambda: read_image(tmp_path / "a.nii.gz"))
+    (tmp_path / "a.mha").write_bytes(b"ObjectType = Image\n")
+    assert "ddfm volume" in message(lambda: read_image(tmp_path / "a.mha"))
     (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(20))  # as scanners call it
     assert "ddfm volume" in message(lambda: read_image(tmp_path / "IM0001"))
     assert "ddfm volume" in other_files(tmp_path)[tmp_path / "IM0001"]

@@ -78,6 +78,20 @@ def test_an_affine_about_a_centre_is_read(tmp_path, suffix):
     assert np.allclose(moved(read_space_transform(path)), [29, 38, 57])
 
 
+def test_a_translation_is_read(tmp_path):
+    """ITK leaves its fixed parameters empty, for it has no centre."""
+    path = itk(tmp_path, "TranslationTransform_double_3_3", [3, 4, -2], [])
+    assert np.allclose(moved(read_space_transform(path)), POINT + [3, 4, -2])
+
+
+def test_a_similarity_is_read(tmp_path):
+    """A quarter turn about z and a doubling, about (1, 2, 3), and then 10 to the left."""
+    parameters = [0, 0, np.sqrt(0.5), 10, 0, 0, 2]
+    path = itk(tmp_path, "Similarity3DTransform_double_3_3", parameters, [1, 2, 3])
+    x, y, z = POINT - [1, 2, 3]
+    assert np.allclose(moved(read_space_transform(path)), [1 - 2 * y + 10, 2 + 2 * x, 3 + 2 * z])
+
+
 def test_a_quarter_turn_is_read_as_angles_and_as_a_versor(tmp_path):
     """About the third axis, x becomes y, and y becomes -x."""
     expected = [-20 + 5, 10, 30]

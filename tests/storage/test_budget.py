@@ -271,9 +271,10 @@ def test_pictures_beyond_the_limit_of_pillow_can_be_read(tmp_path, monkeypatch):
         ["fuse", "a.png", "b.png", "-o", "out.png", "--prior", "PIPE"],
         ["bench", "set", "--out", "out", "--config", "PIPE"],
         ["film", "PIPE", "PIPE", "-o", "out.mkv"],
+        ["info", "PIPE"],
     ],
 )
-@pytest.mark.parametrize("suffix", ["", ".nii.gz", ".nrrd", ".safetensors"])
+@pytest.mark.parametrize("suffix", ["", ".nii.gz", ".nrrd", ".dcm", ".safetensors"])
 def test_pipes_are_refused_before_they_are_opened(tmp_path, monkeypatch, command, suffix):
     os.mkfifo(tmp_path / f"pipe{suffix}")
     (tmp_path / "set").mkdir()

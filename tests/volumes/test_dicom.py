@@ -456,11 +456,46 @@ def test_other_files_are_refused_as_dicom(tmp_path):
         read_volume(tmp_path / "x.dcm")
     with pytest.raises(DdfmError, match="has no DICOM images in it"):
         read_volume(tmp_path)
+    (tmp_path / "x.mnc").write_bytes(b"CDF\1" + bytes(99))
+    with pytest.raises(DdfmError, match=r"x.mnc is a MINC volume; convert it .*mnc2nii"):
+        read_volume(tmp_path / "x.mnc")
     path = tmp_path / "cut.dcm"
     dicom_slice(path, stored(1)[0], (0, 0, 0))
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DdfmError, match="cut.dcm is truncated or damaged"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])
+@pytest.mark.parametrize("kept", [0, 132])
+def test_files_without_preamble_are_read(tmp_path, syntax, kept):
+    """As old archives have them: with the group of the file's meta information, or without it."""
+    folder = dicom_series(tmp_path / "s", stored())
+    known = read_volume(folder)
+    for file in folder.iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.save_as(file)
+        data = file.read_bytes()[132:]
+        length = 12 + int.from_bytes(data[8:12], "little")  # of the group, PS3.10 7.1
+        file.write_bytes(data if kept else data[length:])
+    (folder / "notes.bin").write_bytes(b"\x08\0\x05\0CS\x04\0none" * 99)
+    found = read_volume(folder)
+    np.testing.assert_array_equal(found.values, known.values)
+    np.testing.assert_array_equal(found.affine, known.affine)
+    assert found.modality == "MR" and len(found.files) == 5
+
+
+def test_a_compressed_file_that_does_not_say_so_is_refused(tmp_path):
+    """Its bytes would pass for pixels."""
+    path = tmp_path / "a"
+    dataset = dicom_slice(path, stored()[0], (0, 0, 0))
+    dataset.compress(pydicom.uid.RLELossless)
+    dataset.save_as(path, enforce_file_format=True)
+    data = path.read_bytes()[132:]
+    path.write_bytes(data[12 + int.from_bytes(data[8:12], "little") :])
+    with pytest.raises(DdfmError, match="does not state how it is compressed"):
+        read_volume(tmp_path)
 
 
 def fused(source) -> Volume:
@@ -504,6 +539,20 @@ def test_other_values_are_written_with_slope_and_intercept(tmp_path):
     write_volume(tmp_path / "out", Volume(values, np.eye(4)))
     step = np.ptp(values) / 65535
     np.testing.assert_allclose(read_volume(tmp_path / "out").values, values, atol=0.51 * step)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+def test_viewers_show_all_values(tmp_path, kind):
+    """PS3.3 C.11.2: the window is one of values after slope and intercept."""
+    values = np.linspace(0, 250, 60).reshape(4, 5, 3)
+    values = values.astype(kind) if kind != "float32" else np.float32(values / 1000 - 0.1)
+    write_volume(tmp_path / "out", Volume(values, np.eye(4)))
+    for file in (tmp_path / "out").iterdir():
+        dataset = pydicom.dcmread(file)
+        rescaled = pydicom.pixels.apply_rescale(dataset.pixel_array, dataset)
+        seen = pydicom.pixels.apply_voi_lut(rescaled, dataset)
+        # From black to white they have their whole range, so they are as before.
+        np.testing.assert_allclose(seen, rescaled, atol=1e-3 * values.max())
 
 
 def test_nothing_identifies_anyone(tmp_path):

@@ -6,6 +6,7 @@ import datetime
 import gzip
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,6 +159,74 @@ def test_nrrd_spaces_are_converted(tmp_path):
         np.testing.assert_allclose(affine[:3, 2], np.multiply(signs, [0, 0.5, 4]))
     nrrd.write(str(tmp_path / "y.nrrd"), values((3, 4, 5)), {"spacings": [1, 2, 3]})
     np.testing.assert_allclose(read_volume(tmp_path / "y.nrrd").affine, np.diag([1, 2, 3, 1]))
+
+
+def nrrd_file(path, shape, *lines) -> Path:
+    """A file of int16 with these lines in its header, and its values, the first index fastest."""
+    stored = np.arange(np.prod(shape), dtype="<i2")
+    head = ["NRRD0005", "type: short", "endian: little", "encoding: raw", *lines]
+    head += [f"dimension: {len(shape)}", "sizes: " + " ".join(map(str, shape))]
+    path.write_bytes("\n".join(head).encode() + b"\n\n" + stored.tobytes())
+    return path
+
+
+def test_an_nrrd_that_names_no_space_is_in_that_of_dicom(tmp_path):
+    """As ITK takes it, and with it most programs; the orientation is a guess, which is told."""
+    pytest.importorskip("nrrd")
+    lines = "space directions: (1,0,0) (0,2,0) (0,0,3)", "space origin: (7,8,9)"
+    path = nrrd_file(tmp_path / "x.nrrd", (3, 4, 5), "space dimension: 3", *lines)
+    with pytest.warns(DdfmWarning, match="x.nrrd does not name the space"):
+        affine = read_volume(path).affine
+    expected = [[-1, 0, 0, -7], [0, -2, 0, -8], [0, 0, 3, 9], [0, 0, 0, 1]]
+    np.testing.assert_allclose(affine, expected)
+
+
+@pytest.mark.parametrize(
+    ("lines", "spacing", "first"),
+    [
+        # By the definition of the format, a cell's ends are its borders, and a node's its centre.
+        (["axis mins: 10 20 -30", "spacings: 1 2 4"], [1, 2, 4], [10.5, 21, -28]),
+        (["axis mins: 1 2 3", "axis maxs: 7 10 13"], [2, 2, 2], [2, 3, 4]),
+        (
+            ["axis mins: 1 2 3", "axis maxs: 7 8 13", "centers: cell node ???"],
+            [2, 2, 2],
+            [2, 2, 4],
+        ),
+        (["axis mins: nan nan 3", "spacings: 1 2 4"], [1, 2, 4], [0, 0, 5]),
+        (["axis mins: 1 2 3", "spacings: 1 1 1", 'units: "cm" "cm" "cm"'], [10] * 3, [15, 25, 35]),
+        ([], [1, 1, 1], [0, 0, 0]),
+    ],
+)
+def test_the_ends_of_the_axes_of_an_nrrd_place_it(tmp_path, lines, spacing, first):
+    pytest.importorskip("nrrd")
+    affine = read_volume(nrrd_file(tmp_path / "x.nrrd", (3, 4, 5), *lines)).affine
+    np.testing.assert_allclose(np.diag(affine)[:3], spacing)
+    np.testing.assert_allclose(affine[:3, 3], first)
+
+
+@pytest.mark.parametrize(
+    ("shape", "lines"),
+    [
+        ((1, 2, 4, 5), ["space: RAS", "space directions: none (1,0,0) (0,2,0) (0,0,3)"]),
+        ((2, 4, 5, 1), ["space: RAS", "space directions: (1,0,0) (0,2,0) (0,0,3) none"]),
+        ((1, 2, 4, 5), ["kinds: list domain domain domain", "spacings: nan 1 2 3"]),
+        ((2, 4, 5, 1), ["kinds: domain domain domain list", "spacings: 1 2 3 nan"]),
+        ((2, 4, 5, 1), ["spacings: 1 2 3 1"]),
+        ((1, 2, 4, 5), ["spacings: 1 1 2 3"]),
+    ],
+)
+def test_an_nrrd_may_have_a_list_of_one_volume(tmp_path, shape, lines):
+    pytest.importorskip("nrrd")
+    volume = read_volume(nrrd_file(tmp_path / "x.nrrd", shape, *lines))
+    np.testing.assert_array_equal(volume.values, np.arange(40).reshape((2, 4, 5), order="F"))
+    np.testing.assert_allclose(volume.affine, np.diag([1, 2, 3, 1]))
+
+
+def test_an_nrrd_with_a_list_of_several_volumes_is_refused(tmp_path):
+    pytest.importorskip("nrrd")
+    path = nrrd_file(tmp_path / "x.nrrd", (2, 3, 4, 5), "kinds: list domain domain domain")
+    with pytest.raises(DdfmError, match="extract one of its volumes first"):
+        read_volume(path)
 
 
 @pytest.mark.parametrize(

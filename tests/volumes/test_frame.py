@@ -7,6 +7,7 @@ import pytest
 
 import ddfm
 from ddfm.pipeline.volumes import fuse_volumes
+from ddfm.volumes import frame
 from ddfm.volumes.frame import continued
 from ddfm.volumes.resample import inside_of
 from ddfm.volumes.volume import Volume
@@ -53,6 +54,44 @@ def test_colours_are_continued_in_grey():
     _, whole = continued([a, pet], [None, inside])
     np.testing.assert_array_equal(whole[inside], pet[inside])
     np.testing.assert_allclose(whole[..., 39, :], np.repeat(a[..., 39, None], 3, -1), atol=1e-3)
+
+
+def test_air_stays_black_beside_bone_that_the_frame_cuts():
+    """A CT with a small field of view, whose border is along the skull, and an MRI of all."""
+    mri = head((40, 12, 12))
+    mri[17:] = 0  # the skull, and air beyond it
+    mri[23:] = 0.01
+    ct = np.full(mri.shape, 0.6, np.float32)
+    ct[17:] = 1
+    inside = np.arange(40)[:, None, None] < np.full(mri.shape, 20)
+    _, whole = continued([mri, np.where(inside, ct, 0)], [None, inside])
+    assert whole[20:23].max() == 0 and whole[23:].max() <= 0.02
+    grid = np.eye(4)
+    fuser = ddfm.Fuser("gaussian", steps=2, task="medical", device="cpu")
+    volumes = Volume(mri, grid, "mri"), Volume(ct[:20], grid, "ct")
+    windows = {"window_a": (0.5, 1.0), "window_b": (0.5, 1.0)}
+    fused = fuse_volumes(*volumes, fuser, **windows, axis=2, progress=False).values / 65535
+    assert fused[18].mean() > 0.4  # bone, which the CT shows
+    assert fused[22:].max() < 0.1
+
+
+def test_only_what_is_near_the_border_is_computed(monkeypatch):
+    """A border at one end: the offset is as of the whole volumes, and most of them is left out."""
+    a = np.random.default_rng(0).random((9, 8, 300)).astype(np.float32)
+    inside = np.arange(300) < np.full(a.shape, 295)
+    blurred = []
+    original = frame.ndimage.gaussian_filter
+
+    def counted(values, *how, **more):
+        blurred.append(values.size)
+        return original(values, *how, **more)
+
+    monkeypatch.setattr(frame.ndimage, "gaussian_filter", counted)
+    _, near = continued([a, 1 - a], [None, inside])
+    assert max(blurred) < a.size / 5
+    monkeypatch.setattr(frame, "_around", lambda *_: (slice(None),) * 3)
+    _, whole = continued([a, 1 - a], [None, inside])
+    np.testing.assert_array_equal(near, whole)
 
 
 def test_the_frame_is_placed_on_the_grid():
