@@ -115,7 +115,14 @@ class PoissonSolver:
         return in_cosines(right_side, (a + self._eigenvalues_for(right_side)).reciprocal_())
 
     def weighted(
-        self, a: Tensor | float, weight: Tensor, right_side: Tensor, f: Tensor, passes: int
+        self,
+        a: Tensor | float,
+        weight: Tensor,
+        right_side: Tensor,
+        f: Tensor,
+        passes: int,
+        *,
+        parted: bool = False,
     ) -> Tensor:
         """Solves (a + grad' weight grad) f = right_side for each image, starting from f.
 
@@ -123,14 +130,20 @@ class PoissonSolver:
 
         Args:
             passes: how many conjugate gradient steps are made.
+            parted: whether weights are so small in places that the image falls into parts; then
+                the diagonal of the equation is added to the preconditioner.
         """
         mean = per_image_mean(weight)
         if not isinstance(a, Tensor):
             a = torch.full_like(mean, a)
         inverse = (per_image_mean(a) / mean + self._eigenvalues_for(f)).reciprocal_()
 
+        own = _diagonal(a, weight).reciprocal_() if parted else None
+
         def step(f: Tensor, rest: Tensor, way: Tensor, before: Tensor) -> tuple[Tensor, ...]:
             towards = in_cosines(rest / mean, inverse, spent=True)
+            if own is not None:
+                towards.add_(own * rest)
             gain = _product(rest, towards)
             way = towards.add_(way.mul_(gain / before.clamp(min=NOTHING)))  # 0 at first
             applied = _applied(a, weight, way)
@@ -168,6 +181,16 @@ def _moved(f: Tensor, length: Tensor, way: Tensor) -> Tensor:
     for band in bands(f, 0):
         band.own(f).add_(length * band.own(way))
     return f
+
+
+def _diagonal(a: Tensor, weight: Tensor) -> Tensor:
+    """The diagonal of a + grad' weight grad."""
+    right, below = weight.clone(), weight.clone()
+    right[..., :, -1], below[..., -1, :] = 0, 0
+    of = a + right + below
+    of[..., :, 1:] += right[..., :, :-1]
+    of[..., 1:, :] += below[..., :-1, :]
+    return of
 
 
 def _applied(a: Tensor, weight: Tensor, f: Tensor) -> Tensor:

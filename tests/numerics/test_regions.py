@@ -32,7 +32,7 @@ def direct(x: np.ndarray, sources: np.ndarray, width: float, contour: float) -> 
     number = np.arange(h * w).reshape(h, w)
     right = np.diff(sources, axis=2, append=sources[:, :, -1:])
     below = np.diff(sources, axis=1, append=sources[:, -1:])
-    V = 1 / (1 + (right**2 + below**2).max(0) / contour**2)
+    V = (1 + (right**2 + below**2).max(0) / contour**2) ** -1.5
     starts = np.concatenate([number[:, :-1].ravel(), number[:-1].ravel()])
     ends = np.concatenate([number[:, 1:].ravel(), number[1:].ravel()])
     rows = np.arange(len(starts))
