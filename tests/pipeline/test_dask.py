@@ -100,7 +100,7 @@ def test_its_own_cluster_takes_free_ports(tmp_path, folders, cluster):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
 def test_an_interrupt_is_one_line_and_leaves_complete_files(tmp_path):
-    folders = folders_of_noise(tmp_path, range(60), (24, 30))
+    folders = folders_of_noise(tmp_path, range(60), (240, 300))  # some seconds
     command = [sys.executable, "-m", "ddfm", "fuse", *folders, "-o", tmp_path / "out", *FAST]
     with subprocess.Popen([*command, "--engine", "dask"], stderr=subprocess.PIPE, text=True) as run:
         while run.poll() is None and not list(tmp_path.glob("out/*.png")):

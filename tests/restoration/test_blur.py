@@ -122,5 +122,5 @@ def test_a_source_with_a_given_scale_is_not_examined(fuser):
 
 @pytest.mark.parametrize("task", ["medical", "multi-focus", "multi-exposure"])
 def test_blur_is_not_looked_for_where_it_belongs_to_the_picture(fuser, task):
-    fusion = fuser.with_config(task=task)(blurred(INFRARED, 1.5), VISIBLE)
+    fusion = fuser.with_config(task=task, moving="keep")(blurred(INFRARED, 1.5), VISIBLE)
     assert "observed" not in fusion.settings
