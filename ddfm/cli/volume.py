@@ -116,13 +116,13 @@ def volume(
     \b
     Examples:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
-      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --fwhm-b 5mm --montage look.png
+      ddfm volume mri/ pet/ -o fused/ --colormap-b ember --fwhm-b 5mm --montage look.png
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --transform 0GenericAffine.mat
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
-      ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot
+      ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b ember
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --shard 3/8
-      ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot --window-c bone
+      ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b ember --window-c bone
       ddfm volume --like fused.nii.gz mri.nii.gz ct.nii.gz -o again.nii.gz
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """

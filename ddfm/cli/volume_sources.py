@@ -40,8 +40,8 @@ volume_options = all_of(
     click.option(
         "--colormap-b",
         metavar="MAP",
-        help="The colours of B, the activity in a PET or SPECT: hot, ember, ice, green or none.  "
-        "[default: hot for DICOM of PET and SPECT, none for all others]",
+        help="The colours of B, the activity in a PET or SPECT: ember, hot, ice, green or none.  "
+        "[default: ember for DICOM of PET and SPECT, none for all others]",
     ),
     click.option(
         "--fwhm-b",

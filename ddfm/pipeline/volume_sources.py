@@ -254,7 +254,8 @@ def _in_colors(volume: Volume, colormap: str | None) -> Volume:
 def _map_of(volume: Volume, colormap: str | None) -> str:
     if colormap is not None:
         return colormap
-    return "hot" if volume.modality in ACTIVITY else GREY
+    # White means anatomy in the MRI, and this map does not end in it.
+    return "ember" if volume.modality in ACTIVITY else GREY
 
 
 def _order(volumes: Sequence[Volume], maps: Sequence[str | None]) -> list[int]:

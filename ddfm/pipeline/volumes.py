@@ -164,8 +164,8 @@ def fuse_volumes(
             "bone", "soft-tissue", "lung", ...), "LEVEL/WIDTH" (or "40,80"), or such a pair of
             numbers. None is "soft-tissue" for CT, and percentiles for everything else.
         percentiles: the percentiles of the values above background that become black and white.
-        colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
-            "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
+        colormap_a, colormap_b: the colours of an activity: "ember", "hot", "ice", "green", or
+            "none" for grey. None is "ember" for DICOM of PET and SPECT, grey for everything else.
         fwhm_b: the blur of the second volume, as full width at half maximum in millimetres, which
             is undone on the grid of the first; 0 is only that of its voxels. None interpolates.
         more_windows, more_colormaps: the same for `more`, in order; missing ones are None.

@@ -650,8 +650,8 @@ def test_a_pet_series_is_overlaid_in_colours(tmp_path):
     fuser = ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")
     fusion = fuse_volumes(mri, pet, fuser)
     assert fusion.volume.is_color
-    hot = fusion.volume.values[3, 3, 1]
-    assert hot[0] > hot[1] >= hot[2]
+    warm = fusion.volume.values[3, 3, 1]
+    assert warm[0] > warm[2] > warm[1]  # of ember, which is purple before it is orange
     fusion.save(tmp_path / "out")
     assert read_volume(tmp_path / "out").is_color
 
