@@ -45,7 +45,7 @@ class Step:
 
     The images are copies if the callback is that of a fusion; then it also gets the likelihood,
     whose state is that after this step until the next one, and `is_last`, which tells whether this
-    is the last step so far.
+    is the last step so far. A pickled step has no likelihood.
     """
 
     index: int
@@ -56,6 +56,9 @@ class Step:
     x0: Tensor = field(repr=False)
     likelihood: Any = field(default=None, repr=False)
     is_last: Callable[[], bool] = field(default=lambda: True, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Step, (self.index, self.steps, self.t, self.x_t, self.x0_prior, self.x0)
 
     @property
     def objective(self) -> Tensor | None:

@@ -84,7 +84,7 @@ def moved_between(pictures: Sequence[Picture]) -> Moved | None:
     everywhere = np.logical_or.reduce(between)
     if not everywhere.any():
         return None
-    kept = max(order, key=lambda k: float((levels[k] * (1 - levels[k]))[everywhere].mean()))
+    kept = max(order, key=lambda k: _exposed(levels[k] * copies[k].valid)[everywhere].mean())
     regions, count = ndimage.label(everywhere)
     first = order.index(kept)
     places: list[Plane | None] = [None] * len(copies)
@@ -105,10 +105,18 @@ def taken_from_one(pictures: Sequence[Picture], moved: Moved) -> tuple[Picture, 
     done = []
     for picture, copy, place in zip(pictures, copies, moved.places, strict=True):
         if place is not None:
-            curves = _curves(_alike(copies[moved.kept], copy), copy.pixels, still)
-            picture = _replaced(picture, _alike(model, picture), curves, _soft(place, picture))
+            known = still & copies[moved.kept].valid & copy.valid
+            curves = _curves(_alike(copies[moved.kept], copy), copy.pixels, known)
+            # Where the one that is shown has a gap, only the others see anything.
+            weight = _soft(place, picture) * model.valid
+            picture = _replaced(picture, _alike(model, picture), curves, weight)
         done.append(picture)
     return tuple(done)
+
+
+def _exposed(levels: Plane) -> Plane:
+    """How well each place is exposed: 0 at black, at white, and where there is no data."""
+    return levels * (1 - levels)
 
 
 def _copies(pictures: Sequence[Picture]) -> list[Picture]:
@@ -206,9 +214,9 @@ def _alike(model: Picture, picture: Picture) -> np.ndarray:
     return np.broadcast_to(grey(model)[..., None], picture.samples.shape)
 
 
-def _curves(a: np.ndarray, b: np.ndarray, still: Plane) -> list[np.ndarray]:
-    """The curve of each channel, from those places where nothing moved."""
-    return [_curve(a[still, c], b[still, c]) for c in range(a.shape[2])]
+def _curves(a: np.ndarray, b: np.ndarray, known: Plane) -> list[np.ndarray]:
+    """The curve of each channel, from places that both show and where nothing moved."""
+    return [_curve(a[known, c], b[known, c]) for c in range(a.shape[2])]
 
 
 def _soft(place: Plane, picture: Picture) -> Plane:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -95,3 +97,11 @@ def test_an_objective_that_is_asked_for_too_late_is_refused():
     with pytest.raises(ddfm.InputError, match="only be asked for in its callback"):
         _ = steps[0].objective
     assert torch.isfinite(steps[1].objective).all()
+
+
+def test_a_step_can_be_pickled_without_its_likelihood():
+    steps = []
+    fuse(steps=1, callback=steps.append)
+    step = pickle.loads(pickle.dumps(steps[0]))
+    assert (step.index, step.steps, step.t) == (0, 1, steps[0].t)
+    assert torch.equal(step.x0, steps[0].x0) and step.objective is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -87,6 +89,36 @@ def test_a_moved_thing_is_found_and_shown_once(photo, channels):
     far = np.s_[200:, :]
     assert np.array_equal(once[other].pixels[far], seen[other].pixels[far])
     assert once[other].valid[far].all()
+
+
+@pytest.mark.parametrize("gapped", [0, 1])
+def test_gaps_stay_with_the_exposure_that_has_none(photo, gapped):
+    """Beside what moved, one exposure has a gap: the other is kept there, and no curve uses it."""
+    scenes = [with_person(photo, at) for at in (LEFT, RIGHT)]
+    seen = bracket(*scenes, stops=(-4, 0))
+    truth = bracket(scenes[1], stops=(-4,))[0]
+    mask = np.zeros(photo.shape[:2], bool)
+    mask[60:200, 70:] = True
+    of_gap = np.where(mask[..., None], seen[gapped].pixels, 0)
+    seen[gapped] = replace(seen[gapped], samples=of_gap, mask=mask)
+    moved = moved_between(seen)
+    assert moved is not None and moved.kept == 1
+    once = taken_from_one(seen, moved)
+    assert (once[0].valid | once[1].valid).all()
+    if gapped == 1:
+        assert np.array_equal(once[0].pixels[~mask], seen[0].pixels[~mask])
+    assert psnr(255 * once[0].pixels[RIGHT], 255 * truth.pixels[RIGHT]) > 55
+
+
+def test_an_exposure_that_has_a_gap_where_something_moved_is_not_shown(photo):
+    scenes = [with_person(photo, at) for at in (LEFT, LEFT, RIGHT)]
+    seen = bracket(*scenes, stops=(0, 2, 3))
+    assert moved_between(seen).kept == 0
+    mask = np.ones(photo.shape[:2], bool)
+    mask[80:180, 40:230] = False
+    seen[0] = replace(seen[0], mask=mask)
+    moved = moved_between(seen)
+    assert moved.kept in (1, 2) and moved.places[3 - moved.kept] is not None
 
 
 def test_those_that_agree_keep_their_say(photo):

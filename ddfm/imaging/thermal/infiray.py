@@ -73,9 +73,10 @@ def read_infiray(
     ask_pixels(layout.columns, layout.rows, str(path))
     with explained(str(path)), open(path, "rb") as file:
         file.seek(layout.begin)
-        values = np.frombuffer(file.read(layout.end - layout.begin), "<u2")
-    if values.size < layout.rows * layout.columns:
+        stored = file.read(layout.end - layout.begin)
+    if len(stored) < layout.end - layout.begin:
         raise InputError(f"{path} is cut off: its temperatures would end beyond its end")
+    values = np.frombuffer(stored, "<u2")
     steps = layout.steps or (16 if np.median(values) >= _LEAST_OF_SIXTEEN else 10)
     degrees = values.reshape(layout.rows, layout.columns) / steps - 273.15
     picture = picture_of_degrees(degrees, path, celsius, percentiles)

@@ -102,7 +102,7 @@ def test_a_blank_photograph_is_none(tmp_path):
 
 def test_damaged_files_are_refused_in_one_line(tmp_path):
     whole = irg(photograph=photograph())
-    cut = written(tmp_path / "a.irg", whole[:1500])
+    cut = written(tmp_path / "a.irg", whole[:1501])  # in the middle of a value
     with pytest.raises(DdfmError, match="cut off: its temperatures"):
         read_infiray(cut)
     at = 128 + 3 * ROWS * COLUMNS
