@@ -40,8 +40,8 @@ _BARE = re.compile(
 # Kinds of file that are not read here, and how to convert them.
 _NOT_READ = {
     FLIR_FILMS: "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
-    (".irg",): "is not laid out as InfiRay cameras write it; export temperatures as TIFF or CSV "
-    "with InfiRay's own program",
+    (".irg", ".fff"): "is damaged, or not what a thermal camera writes; if it is sound, ddfm.fuse "
+    "and ddfm.read_flir read the temperatures in it, and read_image reads pictures alone",
     _RAW: RAW,
     (".fits", ".fit", ".fts"): "is a FITS file; convert it to TIFF in floating point first: "
     "gdal_translate IN.fits OUT.tif",

@@ -166,7 +166,7 @@ def test_ppm_of_16_bits_keeps_its_depth(tmp_path, white):
     [
         ("a.nef", "develop it to TIFF"),
         ("a.seq", "export its frames"),
-        ("a.irg", "InfiRay"),
+        ("a.irg", "not what a thermal camera writes"),
         ("a.fits", "gdal_translate"),
         ("a.xyz", "known: PNG"),
     ],
