@@ -125,9 +125,7 @@ def serve(
 
 def _run(host: str, port: int, workers: int, seconds: float) -> None:
     """Runs the service until a signal ends it."""
-    import uvicorn
-
-    run = uvicorn.run if workers == 1 else _run_workers
+    run = _run_one if workers == 1 else _run_workers
     run(
         "ddfm.serve.app:from_environment",
         factory=True,
@@ -138,6 +136,27 @@ def _run(host: str, port: int, workers: int, seconds: float) -> None:
         server_header=False,
         timeout_graceful_shutdown=round(seconds) + 1,
     )
+
+
+def _run_one(app: str, **settings: Any) -> None:
+    """Like `uvicorn.run`, but finishes accepted requests after SIGHUP, too, as after SIGTERM."""
+    import uvicorn
+
+    number = getattr(signal, "SIGHUP", None)  # Windows has none
+    if number is None or not callable(usual := signal.getsignal(number)):  # nohup ignores it
+        uvicorn.run(app, **settings)
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: Any) -> None:
+        now = signal.getsignal(signal.SIGTERM)  # that of uvicorn, while it runs
+        (now if callable(now) and now is not before else usual)(number, frame)
+
+    signal.signal(number, end)
+    try:
+        uvicorn.run(app, **settings)
+    finally:
+        signal.signal(number, usual)
 
 
 def _run_workers(app: str, **settings: Any) -> None:

@@ -47,7 +47,9 @@ def started(*options: str) -> tuple[subprocess.Popen, str, int]:
 
 
 @posix
-def test_it_prints_its_address_and_finishes_accepted_requests():
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_it_prints_its_address_and_finishes_accepted_requests(name):
+    number = getattr(signal, name)
     service, address, port = started()
     with service:
         answers = []
@@ -56,9 +58,9 @@ def test_it_prints_its_address_and_finishes_accepted_requests():
         asking.start()
         while not health(port)["taken"] and not answers:
             pass
-        service.send_signal(signal.SIGTERM)
+        service.send_signal(number)
         asking.join(60)
-        assert service.wait(60) == 128 + signal.SIGTERM
+        assert service.wait(60) == 128 + number
         assert service.stderr.read() == ""
         assert (address, service.stdout.read()) == (f"http://127.0.0.1:{port}/", "")
     assert answers == [200]
