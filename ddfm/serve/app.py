@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -80,6 +81,8 @@ def from_environment() -> FastAPI:
         import torch
 
         torch.set_num_threads(service.threads)
+        if hasattr(signal, "SIGHUP"):  # a terminal that closes tells all; the parent ends them
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return make_app(service)
 
 

@@ -73,9 +73,17 @@ def test_several_workers_end_as_one_does(name):
     number = getattr(signal, name)
     service, _, port = started("--workers", "2")
     with service:
+        answers = []
+        body, kind = form(700)
+        asking = threading.Thread(target=lambda: answers.append(status_of(body, kind, port)))
+        asking.start()
+        while not health(port)["taken"] and not answers:
+            pass
         os.killpg(service.pid, number)  # as a terminal does
+        asking.join(60)
         assert service.wait(60) == 128 + number
         assert service.stderr.read() == ""
+    assert answers == [200]
     with pytest.raises(urllib.error.URLError):
         health(port)
 
