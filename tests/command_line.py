@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 
 from click.testing import CliRunner, Result
@@ -9,6 +10,12 @@ from click.testing import CliRunner, Result
 from ddfm.cli import main
 
 FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "2", "--device", "cpu"]
+
+
+def heeding() -> None:
+    """The process of the tests may ignore signals, as under `nohup`, and so would its children."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def ddfm_run(*arguments: object) -> Result:

@@ -13,7 +13,7 @@ import torch
 from click.testing import Result
 from PIL import Image
 
-from command_line import FAST, ddfm_run, refused
+from command_line import FAST, ddfm_run, heeding, refused
 from ddfm.errors import printable
 from image_files import noise
 
@@ -37,12 +37,6 @@ def shell(line: str, *arguments: object, **environment: str) -> subprocess.Compl
         env=os.environ | environment,
         preexec_fn=heeding,
     )
-
-
-def heeding() -> None:
-    """The process of the tests may ignore signals, as under `nohup`, and so would its children."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @posix

@@ -14,7 +14,7 @@ import urllib.request
 
 import pytest
 
-from command_line import ddfm_run, refused
+from command_line import ddfm_run, heeding, refused
 from ddfm.storage.budget import PIXELS, max_pixels
 from serve_load import form, status_of
 
@@ -32,7 +32,8 @@ def started(*options: str) -> tuple[subprocess.Popen, str, int]:
     command = [sys.executable, "-m", "ddfm", "serve", "--prior", "gaussian", "--device", "cpu"]
     command += ["--port", "0", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    service = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
+    how = {"start_new_session": True, "preexec_fn": heeding if os.name == "posix" else None}
+    service = subprocess.Popen(command, **pipes, text=True, **how)
     address = service.stdout.readline().split()[0]
     port = int(address.rstrip("/").rpartition(":")[2])
     end = time.monotonic() + 60

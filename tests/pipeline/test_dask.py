@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from command_line import FAST, ddfm_run, refused
+from command_line import FAST, ddfm_run, heeding, refused
 from ddfm.errors import HostError
 from ddfm.fuser import Fuser
 from ddfm.pipeline.dask_engine import OnDask
@@ -100,9 +100,10 @@ def test_its_own_cluster_takes_free_ports(tmp_path, folders, cluster):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
 def test_an_interrupt_is_one_line_and_leaves_complete_files(tmp_path):
-    folders = folders_of_noise(tmp_path, range(60), (240, 300))  # some seconds
+    folders = folders_of_noise(tmp_path, range(60), (24, 30))
     command = [sys.executable, "-m", "ddfm", "fuse", *folders, "-o", tmp_path / "out", *FAST]
-    with subprocess.Popen([*command, "--engine", "dask"], stderr=subprocess.PIPE, text=True) as run:
+    how = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": heeding}
+    with subprocess.Popen([*command, "--engine", "dask"], **how) as run:
         while run.poll() is None and not list(tmp_path.glob("out/*.png")):
             time.sleep(0.01)
         run.send_signal(signal.SIGINT)
