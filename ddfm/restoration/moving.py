@@ -16,7 +16,7 @@ be of another scene. Nor is it where the differences fade out: there, light or t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -85,16 +85,9 @@ def moved_between(pictures: Sequence[Picture]) -> Moved | None:
     if not everywhere.any():
         return None
     kept = max(order, key=lambda k: _exposed(levels[k] * copies[k].valid)[everywhere].mean())
-    regions, count = ndimage.label(everywhere)
-    first = order.index(kept)
     places: list[Plane | None] = [None] * len(copies)
-    for at, k in enumerate(order):
-        apart = between[min(at, first) : max(at, first)]
-        touched = np.zeros(count + 1, bool)
-        for place in apart:
-            touched[np.unique(regions[place])] = True
-        touched[0] = False
-        places[k] = touched[regions] if touched.any() else None
+    for k, place in zip(order, _apart_from(order.index(kept), between, everywhere), strict=True):
+        places[k] = place
     return Moved(kept, places)
 
 
@@ -112,6 +105,22 @@ def taken_from_one(pictures: Sequence[Picture], moved: Moved) -> tuple[Picture, 
             picture = _replaced(picture, _alike(model, picture), curves, weight)
         done.append(picture)
     return tuple(done)
+
+
+def _apart_from(shown: int, between: list[Plane], everywhere: Plane) -> Iterator[Plane | None]:
+    """Where each picture differs from the one that is shown; None if nowhere.
+
+    Args:
+        between: where each picture differs from the next one.
+        everywhere: all of these places, whose connected parts are the things that moved.
+    """
+    things, count = ndimage.label(everywhere)
+    for at in range(len(between) + 1):
+        apart = np.zeros(count + 1, bool)
+        for place in between[min(at, shown) : max(at, shown)]:
+            apart[np.unique(things[place])] = True
+        apart[0] = False  # what belongs to no thing
+        yield apart[things] if apart.any() else None
 
 
 def _exposed(levels: Plane) -> Plane:
