@@ -25,7 +25,7 @@ from ddfm.storage.manifest import Shard
 
 __all__ = ["names_of_results", "pairs_in_files", "pairs_of_folders"]
 
-NOT_MEASURED = "no radiometric data of a FLIR or InfiRay camera in it"
+MEASURED = "radiometric data of a FLIR or InfiRay camera in it"
 NO_PHOTOGRAPH = "no photograph in it; put the photographs into a second folder"
 
 
@@ -65,7 +65,7 @@ def pairs_in_files(folder: str | os.PathLike[str]) -> Pairing:
     others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
     pairing = replace(both_in_one(path for path in why if not why[path]), others=others)
     if not pairing.pairs:
-        what = "radiometric data of a FLIR or InfiRay camera in it"
+        what = MEASURED
         if NO_PHOTOGRAPH in why.values():
             what = "a photograph next to its temperatures"
         raise InputError(
@@ -83,9 +83,11 @@ def _why_no_pair(path: Path) -> str:
     """
     if not path.exists():
         return ""
+    if has_photograph(path):
+        return ""
     if is_radiometric(path):
-        return "" if has_photograph(path) else NO_PHOTOGRAPH
-    return "" if is_cut_off(path) else NOT_MEASURED
+        return NO_PHOTOGRAPH
+    return "" if is_cut_off(path) else f"no {MEASURED}"
 
 
 def names_of_results(

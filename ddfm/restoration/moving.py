@@ -51,11 +51,13 @@ class Moved:
     """What moved between the exposures.
 
     Attributes:
+        copies: of the pictures, small ones that were compared.
         kept: the index of the picture that shows these places.
         places: where each picture differs from that one, (h, w) of copies; None if nowhere.
         foreign: the indices of two pictures that differ widely, so that no places are given.
     """
 
+    copies: list[Picture]
     kept: int
     places: list[Plane | None]
     foreign: tuple[int, int] | None = None
@@ -79,7 +81,7 @@ def moved_between(pictures: Sequence[Picture]) -> Moved | None:
         seen = copies[j].valid & copies[k].valid
         place = _departs(_as_one(copies[j], copies), _as_one(copies[k], copies), seen)
         if place is None:
-            return Moved(j, [None] * len(copies), (j, k))
+            return Moved(copies, j, [None] * len(copies), (j, k))
         between.append(place)
     everywhere = np.logical_or.reduce(between)
     if not everywhere.any():
@@ -88,12 +90,12 @@ def moved_between(pictures: Sequence[Picture]) -> Moved | None:
     places: list[Plane | None] = [None] * len(copies)
     for k, place in zip(order, _apart_from(order.index(kept), between, everywhere), strict=True):
         places[k] = place
-    return Moved(kept, places)
+    return Moved(copies, kept, places)
 
 
 def taken_from_one(pictures: Sequence[Picture], moved: Moved) -> tuple[Picture, ...]:
     """The pictures, with the same things at the places where something moved."""
-    copies, model = _copies(pictures), pictures[moved.kept]
+    copies, model = moved.copies, pictures[moved.kept]
     still = ~np.logical_or.reduce([place for place in moved.places if place is not None])
     done = []
     for picture, copy, place in zip(pictures, copies, moved.places, strict=True):

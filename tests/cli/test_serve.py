@@ -11,6 +11,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -47,20 +49,27 @@ def started(*options: str) -> tuple[subprocess.Popen, str, int]:
     raise TimeoutError("the service does not answer")
 
 
+@contextmanager
+def asked(port: int) -> Iterator[list[int]]:
+    """While a request is fused; afterwards the list has the status of its answer."""
+    answers: list[int] = []
+    body, kind = form(700)
+    asking = threading.Thread(target=lambda: answers.append(status_of(body, kind, port)))
+    asking.start()
+    while not health(port)["taken"] and not answers:
+        pass
+    yield answers
+    asking.join(60)
+
+
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_it_prints_its_address_and_finishes_accepted_requests(name):
     number = getattr(signal, name)
     service, address, port = started()
     with service:
-        answers = []
-        body, kind = form(700)
-        asking = threading.Thread(target=lambda: answers.append(status_of(body, kind, port)))
-        asking.start()
-        while not health(port)["taken"] and not answers:
-            pass
-        service.send_signal(number)
-        asking.join(60)
+        with asked(port) as answers:
+            service.send_signal(number)
         assert service.wait(60) == 128 + number
         assert service.stderr.read() == ""
         assert (address, service.stdout.read()) == (f"http://127.0.0.1:{port}/", "")
@@ -74,14 +83,8 @@ def test_several_workers_end_as_one_does(name):
     number = getattr(signal, name)
     service, _, port = started("--workers", "2")
     with service:
-        answers = []
-        body, kind = form(700)
-        asking = threading.Thread(target=lambda: answers.append(status_of(body, kind, port)))
-        asking.start()
-        while not health(port)["taken"] and not answers:
-            pass
-        os.killpg(service.pid, number)  # as a terminal does
-        asking.join(60)
+        with asked(port) as answers:
+            os.killpg(service.pid, number)  # as a terminal does
         assert service.wait(60) == 128 + number
         assert service.stderr.read() == ""
     assert answers == [200]
