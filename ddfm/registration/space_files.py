@@ -8,6 +8,7 @@ superior) in ITK's files.
 from __future__ import annotations
 
 import os
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ __all__ = [
     "read_space_transform",
     "write_space_transform",
 ]
+
+# Kind, parameters and fixed parameters of a transform of ITK.
+Parameters = tuple[str, np.ndarray, np.ndarray]
 
 FORMAT = "ddfm space transform 1"
 WRITTEN = (".json", ".tfm")
@@ -66,7 +70,7 @@ def write_space_transform(path: str | os.PathLike[str], matrix: np.ndarray) -> N
 
 
 def read_space_transform(path: str | os.PathLike[str]) -> np.ndarray:
-    """The motion (4, 4) in a file of ours, or an affine or rigid one in a file of ITK.
+    """The motion (4, 4) in a file of ours, or one of ITK of affine or rigid parts.
 
     .tfm and .txt are ITK's text format, .mat is ANTs' `0GenericAffine.mat`.
     """
@@ -78,8 +82,10 @@ def read_space_transform(path: str | os.PathLike[str]) -> np.ndarray:
         if entry.get("format") != FORMAT:
             raise InputError(f"{path} is not a transform of volumes that ddfm wrote")
         return checked_motion(entry.get("fixed_to_moving_ras"), str(path))
-    kind, numbers, fixed = _of_mat(path) if suffix == ".mat" else _of_text(path)
-    return checked_motion(LPS @ _linear(kind, numbers, fixed, str(path)) @ LPS, str(path))
+    parts = [_of_mat(path)] if suffix == ".mat" else _of_text(path)
+    # The last of a composite transform is the first to be applied.
+    matrix = reduce(np.matmul, (_linear(*part, str(path)) for part in parts))
+    return checked_motion(LPS @ matrix @ LPS, str(path))
 
 
 def checked_motion(matrix: object, name: str = "the transform") -> np.ndarray:
@@ -129,34 +135,39 @@ def _linear(kind: str, numbers: np.ndarray, fixed: np.ndarray, name: str) -> np.
     return motion
 
 
-def _of_text(path: str | os.PathLike[str]) -> tuple[str, np.ndarray, np.ndarray]:
-    """Kind, parameters and fixed parameters from ITK's text format."""
+def _of_text(path: str | os.PathLike[str]) -> list[Parameters]:
+    """The transforms of ITK's text format; several if it is a composite transform."""
     text = read_text(path)
     if not text.startswith(ITK):
         raise InputError(f"{path} is not a transform of ITK: it does not begin with {ITK}")
-    entries: dict[str, list[str]] = {}
+    found: list[dict[str, str]] = []
     for line in text.splitlines():
         name, colon, value = line.partition(":")
-        if colon and not line.startswith("#"):
-            entries.setdefault(name.strip(), []).append(value.strip())
-    kinds = entries.get("Transform", [])
-    # A list of transforms counts as one more, which has no parameters.
-    if len(kinds) > 1 and kinds[0].startswith("CompositeTransform"):
-        kinds = kinds[1:]
-    if len(kinds) != 1:
-        raise InputError(f"{path} holds {len(kinds)} transforms; combine them into one")
+        if line.startswith("Transform:"):
+            found.append({})
+        if found and colon and not line.startswith("#"):
+            found[-1][name.strip()] = value.strip()
+    # A composite transform begins with a line that names it and has no parameters.
+    composite = bool(found) and found[0]["Transform"].startswith("CompositeTransform")
+    found = found[1:] if composite else found
+    if not found or (len(found) > 1 and not composite):
+        raise InputError(f"{path} holds {len(found)} transforms; combine them into one")
+    return [_parameters(entries, path) for entries in found]
+
+
+def _parameters(entries: dict[str, str], path: str | os.PathLike[str]) -> Parameters:
     try:
-        parameters, fixed = (
-            np.array(entries[name][0].split(), np.float64)
+        numbers, fixed = (
+            np.array(entries[name].split(), np.float64)
             for name in ("Parameters", "FixedParameters")
         )
     except (KeyError, ValueError):
         raise InputError(f"{path} is damaged: its parameters are not numbers") from None
-    return kinds[0], parameters, fixed
+    return entries["Transform"], numbers, fixed
 
 
-def _of_mat(path: str | os.PathLike[str]) -> tuple[str, np.ndarray, np.ndarray]:
-    """The same from MATLAB's format 4, in which each array has a header of five integers."""
+def _of_mat(path: str | os.PathLike[str]) -> Parameters:
+    """A transform from MATLAB's format 4, in which each array has a header of five integers."""
     path = existing_file(path)
     damaged = InputError(f"{path} is not a transform that ANTs wrote")
     if path.stat().st_size > LARGEST_MAT:

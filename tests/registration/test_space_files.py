@@ -56,18 +56,36 @@ def test_itk_reads_the_same_motion_in_its_own_axes(tmp_path):
     assert np.allclose(entry["fixed_to_moving_ras"], MOTION)
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, None), (2, "holds 2 transforms")])
-def test_a_list_of_one_transform_is_read(tmp_path, count, words):
-    """As ITK writes a composite transform: the list itself has no parameters."""
-    write_space_transform(tmp_path / "one.tfm", MOTION)
-    first, *lines = (tmp_path / "one.tfm").read_text().splitlines()
-    composite = ["#Transform 0", "Transform: CompositeTransform_double_3_3", *count * lines]
-    (tmp_path / "list.tfm").write_text("\n".join([first, *composite]))
-    if words is None:
-        assert np.allclose(read_space_transform(tmp_path / "list.tfm"), MOTION)
-    else:
-        with pytest.raises(DdfmError, match=words):
-            read_space_transform(tmp_path / "list.tfm")
+COMPOSITE = """#Insight Transform File V1.0
+#Transform 0
+Transform: CompositeTransform_double_3_3
+#Transform 1
+Transform: Euler3DTransform_double_3_3
+Parameters: 0.1 0.2 0.3 4 5 6
+FixedParameters: 1 2 3 0
+#Transform 2
+Transform: AffineTransform_double_3_3
+Parameters: 1.1 0.1 0 0 0.9 0.05 0 0 1 7 -8 9
+FixedParameters: 10 0 -5
+#Transform 3
+Transform: TranslationTransform_double_3_3
+Parameters: 1 2 3
+FixedParameters:
+"""
+
+
+def test_a_composite_transform_is_read(tmp_path):
+    """SimpleITK 2.5 wrote it, and moves the point to the same place."""
+    (tmp_path / "list.tfm").write_text(COMPOSITE)
+    matrix = read_space_transform(tmp_path / "list.tfm")
+    assert np.allclose(moved(matrix), [28.046746, 22.721401, 44.384531], atol=1e-6)
+
+
+def test_transforms_that_are_not_said_to_be_composed_are_refused(tmp_path):
+    lines = COMPOSITE.splitlines(keepends=True)
+    (tmp_path / "many.tfm").write_text("".join(lines[:1] + lines[3:]))
+    with pytest.raises(DdfmError, match="many.tfm holds 3 transforms"):
+        read_space_transform(tmp_path / "many.tfm")
 
 
 @pytest.mark.parametrize("suffix", [".tfm", ".txt", ".mat"])
