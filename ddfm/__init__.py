@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # "as" themselves, which marks them as public for type checke
     from ddfm.diffusion.watch import Snapshot as Snapshot
     from ddfm.errors import Cancelled as Cancelled
     from ddfm.errors import DdfmError as DdfmError
+    from ddfm.errors import DdfmWarning as DdfmWarning
     from ddfm.errors import DownloadError as DownloadError
     from ddfm.errors import HostError as HostError
     from ddfm.errors import InputError as InputError
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # "as" themselves, which marks them as public for type checke
 _ROOMS = {
     "Cancelled": "ddfm.errors",
     "DdfmError": "ddfm.errors",
+    "DdfmWarning": "ddfm.errors",
     "DownloadError": "ddfm.errors",
     "Fuser": "ddfm.fuser",
     "Fusion": "ddfm.result",

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import difflib
 import errno
+import sys
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -36,6 +38,7 @@ __all__ = [
     "printable",
     "short",
     "unknown",
+    "warn",
     "why_failed",
 ]
 
@@ -77,6 +80,17 @@ class KeptWarning(DdfmWarning):
 
 class MissingExtra(HostError, ImportError):
     """An optional library is not installed, or cannot be imported."""
+
+
+def warn(message: str, category: type[DdfmWarning] = DdfmWarning) -> None:
+    """Issues a warning that names the caller's line: the last one before ddfm was entered."""
+    frame, level, outside = sys._getframe(), 1, 1
+    while frame.f_back is not None:
+        level += 1
+        if frame.f_globals.get("__name__", "").partition(".")[0] == "ddfm":
+            outside = level
+        frame = frame.f_back
+    warnings.warn(message, category, stacklevel=outside)
 
 
 def missing_extra(library: str, extra: str, purpose: str, error: ImportError) -> MissingExtra:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from itertools import groupby, islice
@@ -27,7 +26,7 @@ from ddfm.arguments import by_annotation, check_known
 from ddfm.config import FusionConfig, ResolvedConfig
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import DMFuse
-from ddfm.errors import DdfmWarning, InputError, KeptWarning
+from ddfm.errors import InputError, KeptWarning, warn
 from ddfm.fusing.checks import (
     check_attribution,
     check_early,
@@ -165,7 +164,7 @@ class Fuser:
         # As given, for variants that must load them anew.
         self._given_prior, self._given_dtype, self._head = prior, dtype, head
         if self._dtype(config) == torch.float16 and self.device.type == "cpu":
-            warnings.warn(SLOW, DdfmWarning, stacklevel=2)
+            warn(SLOW)
         self._load(self._dtype(config))
         self._set(config)
 
@@ -253,13 +252,13 @@ class Fuser:
         group = self.registered(sources)
         watch = Watch(progress, callback, trajectory)
         for warning in group.warnings:
-            warnings.warn(warning, DdfmWarning, stacklevel=2)
+            warn(warning)
         task = task_of(group.pictures, self.config)
         (fusion,) = self._fuse([group], task, watch, first_guess, samples, attribution)
         for warning in fusion.warnings[len(group.warnings) :]:
-            warnings.warn(warning, DdfmWarning, stacklevel=2)
+            warn(warning)
         for note in fusion.picture.metadata.notes:
-            warnings.warn(note, KeptWarning, stacklevel=2)
+            warn(note, KeptWarning)
         return fusion
 
     @undisturbed()

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
-from warnings import warn
 
 import numpy as np
 from PIL import Image
 
 from ddfm.arguments import a_path, by_annotation
 from ddfm.diffusion.watch import Snapshot
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError, warn
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture, to_array
@@ -117,7 +116,7 @@ class Fusion:
             name = Path(f"image{output_suffix(format)}")
             path.write(image_bytes(name, *self._image()))
         for word in held_by(name, self.picture)[1]:
-            warn(word, DdfmWarning, stacklevel=3)
+            warn(word)
 
     def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None, Record | None]:
         # A `Fusion` that was constructed by hand has no sources to record.

@@ -55,3 +55,10 @@ def test_a_library_that_is_installed_but_broken_is_not_called_missing():
     assert str(absent) == "a video needs the package av: pip install 'ddfm[video]'"
     broken = missing_extra("av", "video", "a video", ImportError("DLL load failed"))
     assert "installed but cannot be imported (DLL load failed): pip install -" in str(broken)
+
+
+def test_a_warning_names_the_line_of_the_caller():
+    counts = np.linspace(0, 250, 256).reshape(16, 16)
+    with pytest.warns(ddfm.DdfmWarning, match="uint8") as seen:
+        ddfm.fuse(counts, counts)
+    assert {one.filename for one in seen} == {__file__}

@@ -13,14 +13,13 @@ the file.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ddfm.errors import DdfmWarning, InputError, short, unknown
+from ddfm.errors import InputError, short, unknown, warn
 
 __all__ = ["PREFIX", "defaults_file", "read_defaults"]
 
@@ -55,7 +54,7 @@ def _check_environment(group: click.Group) -> None:
         for variable in os.environ:
             if variable.startswith(start) and variable not in known:
                 word = f"ignored: {unknown('variable', variable, known)}"
-                warnings.warn(word, DdfmWarning, stacklevel=2)
+                warn(word)
 
 
 def _variables(command: click.Command, start: str) -> Iterator[str]:

@@ -31,7 +31,7 @@ from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_sources, say_equal, say_levels, say_results
 from ddfm.cli.writing import DashOrPath, OutputPath, say, say_done
-from ddfm.errors import KeptWarning
+from ddfm.errors import KeptWarning, warn
 from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
@@ -307,7 +307,7 @@ def _warn_of_kept(request: _Request, fusion: Fusion) -> None:
     if output == DASH:
         output = Path(f"image{output_suffix(request.folders.format or 'png')}")
     for note in held_by(output, fusion.picture)[0].metadata.notes:
-        warnings.warn(note, KeptWarning, stacklevel=2)
+        warn(note, KeptWarning)
 
 
 def _write(request: _Request, fusion: Fusion, pictures: Sequence[Picture], beside: Beside) -> None:

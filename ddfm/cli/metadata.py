@@ -94,13 +94,12 @@ def warn_of_changes(before: Record | None, now: Record | None, like: Path | None
     """Warns of each difference from the conditions under which the result of --like was made."""
     if before is None or now is None or like is None:
         return
-    import warnings
 
-    from ddfm.errors import DdfmWarning
+    from ddfm.errors import warn
     from ddfm.pipeline.again import changes
 
     for line in changes(before, now, like.name):
-        warnings.warn(line, DdfmWarning, stacklevel=2)
+        warn(line)
 
 
 def _is_given(keyword: str) -> bool:

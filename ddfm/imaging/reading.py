@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, DdfmWarning, InputError
+from ddfm.errors import DdfmError, InputError, warn
 from ddfm.imaging.formats.jpeg2000 import (
     boxed_metadata,
     boxed_orientation,
@@ -168,7 +167,7 @@ def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
     name = name or str(path)
     if page is None:
         if (pages := pages_in(path, name)) > 1:
-            warnings.warn(_FIRST.format(name, pages), DdfmWarning, stacklevel=4)
+            warn(_FIRST.format(name, pages))
         page = 0
     with explained(name):
         head = _head(path)
@@ -218,7 +217,7 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
     if picture is None:
         picture = _decoded_tiff(path, page, name)
     if (beside := path.with_name(path.name + ".msk")).is_file():
-        warnings.warn(_MASK_BESIDE.format(name, beside.name), DdfmWarning, stacklevel=5)
+        warn(_MASK_BESIDE.format(name, beside.name))
     mask = page_mask(path, page, name)
     if mask is not None and picture.mask is not None:
         mask = mask & picture.mask

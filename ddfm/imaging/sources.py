@@ -6,14 +6,13 @@ Reading does without torch, which takes longer to import than most pictures take
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning, InputError, short
+from ddfm.errors import InputError, short, warn
 from ddfm.imaging.levels import with_levels, with_levels_together
 from ddfm.imaging.picture import Picture, as_tensor, grey_step
 from ddfm.imaging.reading import read_image, read_source
@@ -154,12 +153,10 @@ def _unstretched(source: Any, name: str) -> Picture:
     picture = read_any(source, name)
     if not isinstance(source, Picture) and picture.sha256 is None and _seems_8_bit(picture):
         low, high = picture.range or (0, 1)
-        warnings.warn(
+        warn(
             f"{picture.name}: the values are not of type uint8, so the lowest, {low:g}, becomes "
             f"black and the highest, {high:g}, white; if 0 is black and 255 white, pass them as "
-            "uint8, or divided by 255",
-            DdfmWarning,
-            stacklevel=3,
+            "uint8, or divided by 255"
         )
     return picture
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -16,15 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from ddfm.errors import (
-    DdfmError,
-    DdfmWarning,
-    HostError,
-    InputError,
-    missing_extra,
-    one_line,
-    why_failed,
-)
+from ddfm.errors import DdfmError, HostError, InputError, missing_extra, one_line, warn, why_failed
 from ddfm.pipeline.runner import Done, EngineLost, Item, Made, Sink, Wait, Work, timed, written
 from ddfm.progress import quieter
 
@@ -95,11 +86,7 @@ class OnDask:
 
     def _wait_for_a_worker(self, client: Any) -> None:
         if not client.nthreads():
-            warnings.warn(
-                f"the Dask cluster at {self.scheduler} has no workers yet; waiting for the first",
-                DdfmWarning,
-                stacklevel=2,
-            )
+            warn(f"the Dask cluster at {self.scheduler} has no workers yet; waiting for the first")
             client.wait_for_workers(1)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from ddfm.arguments import number, one_of
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError, warn
 from ddfm.progress import stage
 from ddfm.video.motion import Delay, find_delay
 
@@ -55,4 +54,4 @@ def delay_of(
 
 
 def _warn(word: str) -> None:
-    warnings.warn(word, DdfmWarning, stacklevel=4)
+    warn(word)

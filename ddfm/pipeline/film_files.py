@@ -8,7 +8,6 @@ at all.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddfm.arguments import a_number
-from ddfm.errors import DdfmWarning, InputError, StorageError, unknown
+from ddfm.errors import InputError, StorageError, unknown, warn
 from ddfm.imaging.pairing import find_pairs, natural
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
@@ -247,7 +246,7 @@ def _complete(
 
 
 def _say(word: str) -> None:
-    warnings.warn(word, DdfmWarning, stacklevel=3)
+    warn(word)
 
 
 class _VideoSink:

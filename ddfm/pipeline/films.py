@@ -9,7 +9,6 @@ into view does not suddenly darken everything else.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError, warn
 from ddfm.fuser import Fuser
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.opening import Opening
@@ -109,7 +108,7 @@ def fuse_sequence(
         fuser.save_transform(save_transform)
     film = open_it()
     for note in film.notes:
-        warnings.warn(note, DdfmWarning, stacklevel=3)
+        warn(note)
     timing = {"rate": rate, "delay": delay or None}
     work = FilmWork(fuser, temporal_denoising, warm, maps.asked, reading, timing)
     if shard is not None:
@@ -158,7 +157,7 @@ def _part_of(film: Film, part: Part, sound: Path | None) -> Film:
     """The film with only the frames of a part; warns of the sound that it loses."""
     if sound is not None:
         word = f"the sound of {sound} is left out, since parts are joined without sound"
-        warnings.warn(word, DdfmWarning, stacklevel=4)
+        warn(word)
     return replace(film, part=part, count=part.end - part.begin)
 
 

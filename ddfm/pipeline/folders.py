@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, replace
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError
+from ddfm.errors import DdfmError, InputError, StorageError, warn
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing
 from ddfm.imaging.picture import Picture
@@ -311,7 +310,7 @@ class _Run:
             self.failures.settle()
         except StorageError as error:
             message = f"{error}; the pairs that failed are not listed"
-            warnings.warn(message, DdfmWarning, stacklevel=2)
+            warn(message)
 
     def _complete(self, outcomes: Sequence[Outcome], seconds: float = 0.0) -> Summary:
         """The summary of this shard, in the order of names."""

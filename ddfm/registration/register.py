@@ -6,14 +6,13 @@ pictures are compared, and filled once all pictures are aligned.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError, warn
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sizes import cropped, hint_at_turn
 from ddfm.numerics.device import undisturbed
@@ -143,13 +142,11 @@ def _warn_of_spread(k: int, common: Transform, each: Sequence[Transform]) -> Non
     """Warns if a common transform does not suit the pairs that it was found from."""
     off = [common.distance(one.at(common.moving, common.fixed)) for one in each]
     if np.median(off) > tolerance(common):
-        warnings.warn(
+        warn(
             f"one transform does not suit all: those of source {k + 1} in {len(each)} scenes "
             f"differ from the common one by {np.median(off):.0f} pixels (median), and by up to "
             f"{max(off):.0f}; it is right only for cameras that are fixed to each other "
-            "(for folders, --align auto aligns each pair by itself)",
-            DdfmWarning,
-            stacklevel=3,
+            "(for folders, --align auto aligns each pair by itself)"
         )
 
 

@@ -5,7 +5,6 @@ So a killed run can be continued exactly, without saving any state of the data.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError
+from ddfm.errors import DdfmError, InputError, StorageError, warn
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.reading import is_image, read_image
 from ddfm.progress import progress_bar
@@ -55,7 +54,7 @@ def warn_of_small(what: str, small: Sequence[object], of: int, least: int) -> No
     """Warns of those that crops do not fit into, if there are any."""
     if small:
         word = f"{what} too small to be used: {len(small)} of {of}, such as {small[0]} (a side has "
-        warnings.warn(f"{word}less than {least} pixels)", DdfmWarning, stacklevel=3)
+        warn(f"{word}less than {least} pixels)")
 
 
 class Photographs:

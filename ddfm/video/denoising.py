@@ -18,14 +18,13 @@ motion the second.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy import ndimage
 
-from ddfm.errors import DdfmWarning
+from ddfm.errors import warn
 from ddfm.imaging.levels import Levels, spread, used, with_levels
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.sources import grey
@@ -80,7 +79,7 @@ def _say_spread(frame: Picture, levels: Levels | None) -> None:
             f"{frame.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of 16 "
             "bits, and are stretched to the whole range, the same in all frames"
         )
-        warnings.warn(word, DdfmWarning, stacklevel=3)
+        warn(word)
 
 
 class TemporalDenoiser:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ddfm.arguments import one_of
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError, warn
 from ddfm.registration.space import (
     GRIDS,
     SPACE_MODELS,
@@ -47,19 +46,15 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     about = _about(found.matrix, found.off, sure=found.sure, applied=applied)
     most = _most(fixed)
     if look and found.sure and found.off > most:
-        warnings.warn(
+        warn(
             f"{moving.name} seems to be {found.off:.0f} mm off {fixed.name} in the patient's "
-            "space; align=rigid (--align rigid) corrects it",
-            DdfmWarning,
-            stacklevel=3,
+            "space; align=rigid (--align rigid) corrects it"
         )
     fits = found.off <= most and found.score > SURE_SCORE
     if look and not (found.sure or fits) and _of_two_frames(moving, fixed):
-        warnings.warn(
+        warn(
             f"{moving.name} and {fixed.name} have different frames of reference in DICOM, so that "
-            "their positions may not belong together; align=rigid (--align rigid) finds out",
-            DdfmWarning,
-            stacklevel=3,
+            "their positions may not belong together; align=rigid (--align rigid) finds out"
         )
     if not look and not found.sure:
         if not overlap(moving, fixed):
@@ -67,10 +62,8 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
                 f"{moving.name} and {fixed.name} do not overlap in the patient's space, and could "
                 "not be aligned reliably; are they of one patient?"
             )
-        warnings.warn(
-            f"{moving.name} could not be aligned with {fixed.name} reliably, and is left unchanged",
-            DdfmWarning,
-            stacklevel=3,
+        warn(
+            f"{moving.name} could not be aligned with {fixed.name} reliably, and is left unchanged"
         )
     if applied:
         moving = replace(moving, affine=found.placed(moving.affine))
@@ -112,11 +105,9 @@ def placed(moving: Volume, fixed: Volume, matrix: np.ndarray) -> tuple[Volume, d
         )
     left = _looked(moved, fixed)
     if left.sure and left.off > _most(fixed):
-        warnings.warn(
+        warn(
             f"{moving.name} seems to be {left.off:.0f} mm off {fixed.name} where its transform "
-            "(--transform) places it; is that of these files, and not the inverse?",
-            DdfmWarning,
-            stacklevel=3,
+            "(--transform) places it; is that of these files, and not the inverse?"
         )
     return moved, _about(matrix, off, sure=True, applied=True)
 

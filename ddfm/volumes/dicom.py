@@ -9,7 +9,6 @@ LPS; the volume returned is in RAS.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning, InputError, StorageError
+from ddfm.errors import InputError, StorageError, warn
 from ddfm.imaging.unreadable import explained, not_read
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import existing_file
@@ -71,11 +70,7 @@ def _read(path: Path, series: int | None) -> Volume:
     )
     _check_alike(slices, name)
     if len(slices) == 1 and path.is_file():
-        warnings.warn(
-            f"{name} holds a single slice; if it belongs to a series, give its folder",
-            DdfmWarning,
-            stacklevel=4,
-        )
+        warn(f"{name} holds a single slice; if it belongs to a series, give its folder")
     step = _step(slices, name)
     first, head = slices[0], heads[0][1]
     affine = np.eye(4)

@@ -7,14 +7,13 @@ background. Activity (PET, SPECT) may then be coloured, see `ddfm.imaging.colorm
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ddfm.arguments import check_percentiles
-from ddfm.errors import DdfmWarning, InputError, short, unknown
+from ddfm.errors import InputError, short, unknown, warn
 from ddfm.volumes.volume import Volume
 
 __all__ = [
@@ -61,11 +60,9 @@ def _warn_of_padding(volume: Volume) -> None:
         return
     lowest = volume.values.min()
     if np.min(volume.values, where=volume.values > lowest, initial=np.inf) >= 0:
-        warnings.warn(
+        warn(
             f"{volume.name} is taken for a CT, because its lowest value is {lowest:g}; if that "
-            "only fills its field, as in an MRI, give a window (--window-a or -b, LEVEL/WIDTH)",
-            DdfmWarning,
-            stacklevel=3,
+            "only fills its field, as in an MRI, give a window (--window-a or -b, LEVEL/WIDTH)"
         )
 
 

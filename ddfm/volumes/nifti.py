@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from math import prod
@@ -12,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning, InputError, StorageError
+from ddfm.errors import InputError, StorageError, warn
 from ddfm.imaging.metadata.record import is_record
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.atomic import atomic_path
@@ -130,11 +129,9 @@ def _warn_of_position(volume: Volume) -> None:
     header = volume.source
     codes = [int(header[code]) for code in ("qform_code", "sform_code") if code in header]
     if len(codes) == 2 and not any(codes):
-        warnings.warn(
+        warn(
             f"{volume.name}: its header gives no position, neither qform nor sform; its centre is "
-            "taken for the origin, and its first index for one that goes to the patient's left",
-            DdfmWarning,
-            stacklevel=4,
+            "taken for the origin, and its first index for one that goes to the patient's left"
         )
     if len(codes) < 2 or codes[0] != codes[1] or not codes[0]:
         return
@@ -143,11 +140,9 @@ def _warn_of_position(volume: Volume) -> None:
         between = header.get_qform() - header.get_sform()
         off = np.abs(between @ corners(volume.shape)).max()
     if off > max(header.get_zooms()[:3]):
-        warnings.warn(
+        warn(
             f"{volume.name}: its header gives two positions, qform and sform, which are up to "
-            f"{off:.3g} apart; the sform is used",
-            DdfmWarning,
-            stacklevel=4,
+            f"{off:.3g} apart; the sform is used"
         )
 
 

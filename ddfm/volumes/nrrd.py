@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from math import prod
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError, warn
 from ddfm.imaging.quiet import quiet
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes
@@ -72,11 +71,9 @@ def read(path: Path) -> Volume:
     with explained(str(path)):
         affine = _affine(header, axes, str(path))
     if _without_space(header):
-        warnings.warn(
+        warn(
             f"{path} does not name the space of its directions; they are read as to the left, back "
-            "and head, as other programs do",
-            DdfmWarning,
-            stacklevel=3,
+            "and head, as other programs do"
         )
     kind = values.dtype.name
     return Volume(usable(values, str(path)), affine, str(path), stored_as=kind)

@@ -7,13 +7,12 @@ angles, that covers all of it.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from math import prod
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning
+from ddfm.errors import warn
 from ddfm.storage.budget import ask_bytes
 from ddfm.volumes.resample import inside_of, resampled
 from ddfm.volumes.volume import Volume
@@ -34,11 +33,9 @@ def squared(volume: Volume) -> tuple[Volume, np.ndarray | None]:
     if off.max() <= ASKEW * volume.spacing.min():
         return volume, None
     grid = _around(volume, square)
-    warnings.warn(
+    warn(
         f"{volume.name}: its slices are stacked obliquely, as from a tilted gantry; the result is "
-        "on a square grid around it",
-        DdfmWarning,
-        stacklevel=3,
+        "on a square grid around it"
     )
     values = resampled(volume, grid).values
     return replace(volume, values=values, affine=grid.affine), inside_of(volume, grid)

@@ -7,7 +7,6 @@ detections.md     AP50 in tables
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from ddfm.bench.detect.scores import (
     recall,
 )
 from ddfm.bench.results import Bench
-from ddfm.errors import DdfmWarning, InputError, short
+from ddfm.errors import InputError, short, warn
 from ddfm.imaging.picture import Picture, eight_bit, in_rgb
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
@@ -136,7 +135,7 @@ def _name_incomplete(result: Bench, pairs: Sequence[Pair]) -> None:
         if missing := set(pairs) - own:
             word = f"{method.name} is not among the detections: it has no result for "
             word += f"{len(missing)} of {len(pairs)} pairs with boxes"
-            warnings.warn(word, DdfmWarning, stacklevel=3)
+            warn(word)
 
 
 def _name_classes_never_found(
@@ -147,7 +146,7 @@ def _name_classes_never_found(
     for kind in sorted(wanted - seen):
         others = ", ".join(sorted(seen)) or "nothing"
         word = f"{detector} found no {kind} in any image, which counts as 0; it found {others}"
-        warnings.warn(word, DdfmWarning, stacklevel=3)
+        warn(word)
 
 
 def _boxes(detector: Detector, picture: Picture) -> list[Box]:

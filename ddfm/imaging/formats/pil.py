@@ -7,7 +7,6 @@ bytes were swapped gives the lower bytes, and the two are combined. PPM is not c
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError, warn
 from ddfm.imaging.formats.plugins import deep_samples, heic_depth
 from ddfm.imaging.formats.tags import ORIENTATION
 from ddfm.imaging.metadata import Metadata, gathered
@@ -145,7 +144,7 @@ def _finish(
         samples = np.ma.masked_array(samples, hidden)
     icc = image.info.get("icc_profile")
     if icc and image.mode == "CMYK":
-        warnings.warn(INKS.format(name), DdfmWarning, stacklevel=2)
+        warn(INKS.format(name))
         icc = None
     picture = from_array(samples, name, icc=icc, nodata=nodata)
     return replace(picture, metadata=metadata_of(image, orientation))

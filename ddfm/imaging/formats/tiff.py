@@ -6,7 +6,6 @@ compression and JPEG are left to Pillow.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError, warn
 from ddfm.imaging.formats.tags import ORIENTATION, Entry, with_entries
 from ddfm.imaging.formats.tiff_pages import MASK, REDUCED, XMP
 from ddfm.imaging.formats.tiff_strips import (
@@ -76,7 +75,7 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
     array = orient(array, orientation)
     nodata = _if_stored(nodata, sheet.photometric != _CMYK, name)
     if icc and sheet.photometric == _CMYK:
-        warnings.warn(INKS.format(name), DdfmWarning, stacklevel=2)
+        warn(INKS.format(name))
         icc = None
     return from_array(array, name, icc=bytes(icc) if icc else None, nodata=nodata)
 
@@ -103,7 +102,7 @@ def _if_stored(nodata: float | None, stored: bool, name: str) -> float | None:
         f"{name}: its no-data value ({nodata:g}) cannot be applied to pixels stored as these are; "
         "a mask (--mask-a, --mask-b) can mark them"
     )
-    warnings.warn(word, DdfmWarning, stacklevel=3)
+    warn(word)
     return None
 
 
@@ -257,7 +256,7 @@ def _with_true_alpha(array: np.ndarray, sheet: TiffPage, name: str) -> np.ndarra
         word = (
             f"{name}: of its {channels} bands only {taken} used; gdal_translate -b selects others"
         )
-        warnings.warn(word, DdfmWarning, stacklevel=2)
+        warn(word)
         return array[:, :, : channels - 1]
     return _divide_by_alpha(array) if sheet.extrasamples[0] == _PREMULTIPLIED else array
 

@@ -9,13 +9,12 @@ the same brightness. They must also differ from the colours of the photograph.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning
+from ddfm.errors import warn
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.thermal.palettes import levels_along_palette
 
@@ -50,11 +49,9 @@ def without_false_colors(
     rendering = pictures[k]
     if any(_alike(rendering, p) for p in pictures if p is not rendering):
         return pictures
-    warnings.warn(
+    warn(
         f"{rendering.name} seems to be temperatures in false colours, and is fused as grey; the "
-        "camera's radiometric file, or white-hot grey without a logo, gives a better result",
-        DdfmWarning,
-        stacklevel=3,
+        "camera's radiometric file, or white-hot grey without a logo, gives a better result"
     )
     levels = None if by_brightness else levels_along_palette(rendering.pixels)
     if levels is None:
