@@ -115,7 +115,7 @@ class SliceWork:
                 KnownData(name, *(np.ascontiguousarray(stack[k]).tobytes() for k in some))
                 for name, stack in zip(ascii_lowercase, self.stacks, strict=False)
             ]
-            yield Item(_file_of(some), sources, some, size=len(some))
+            yield Item(f"{some[0]:06d}.npy", sources, some, size=len(some))
 
     def load(self, item: Item) -> Groups:
         return self._groups(item.given)
@@ -210,10 +210,6 @@ def keeping(work: SliceWork, verify: bool) -> Iterator[Sink]:
         finally:
             if not manifest.entries and work.shard is None:
                 manifest.clear()
-
-
-def _file_of(indices: Sequence[int]) -> str:
-    return f"{indices[0]:06d}.npy"
 
 
 class _NoSink:

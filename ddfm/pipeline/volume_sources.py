@@ -148,9 +148,10 @@ class Ready:
 
 def made_ready(given: Sequence[Any], options: VolumeOptions) -> Ready:
     """Reads and prepares volumes, from anything that `read_volume` takes."""
-    windows, maps = options.of_each(len(given))
+    windows, wanted = options.of_each(len(given))
     first, *rest = (_read(source, number) for number, source in enumerate(given, 1))
-    _check_grey((first, *rest), windows, maps)
+    _check_grey((first, *rest), windows, wanted)
+    maps = list(map(_map_of, (first, *rest), wanted))
     first, inside = squared(first)
     others, found = [], []
     for volume in rest:
@@ -185,7 +186,7 @@ def made_ready(given: Sequence[Any], options: VolumeOptions) -> Ready:
         tuple(insides),
         tuple(limits),
         tuple(scaled_by(volume, window, options.percentiles) for volume, window in by_window),
-        tuple(map(_scale, volumes, maps, limits)),
+        tuple((*limit, None if m == GREY else m) for limit, m in zip(limits, maps, strict=True)),
         _order(volumes, maps),
         found,
     )
@@ -229,11 +230,6 @@ def _placed(other: Volume, first: Volume, options: VolumeOptions) -> tuple[Volum
     return placed(other, first, options.motion)
 
 
-def _scale(volume: Volume, colormap: str | None, limits: Limits) -> Scale:
-    name = _map_of(volume, colormap)
-    return (*limits, None if name == GREY else name)
-
-
 def _read(source: Any, number: int) -> Volume:
     if isinstance(source, str | os.PathLike):
         return read_volume(source)
@@ -245,10 +241,10 @@ def _with(volume: Volume, values: np.ndarray) -> Volume:
     return Volume(values, volume.affine, volume.name, volume.modality)
 
 
-def _in_colors(volume: Volume, colormap: str | None) -> Volume:
-    if volume.is_color or _map_of(volume, colormap) == GREY:
+def _in_colors(volume: Volume, colormap: str) -> Volume:
+    if volume.is_color or colormap == GREY:
         return volume
-    return _with(volume, colored(volume.values, _map_of(volume, colormap)))
+    return _with(volume, colored(volume.values, colormap))
 
 
 def _map_of(volume: Volume, colormap: str | None) -> str:
@@ -258,13 +254,13 @@ def _map_of(volume: Volume, colormap: str | None) -> str:
     return "ember" if volume.modality in ACTIVITY else GREY
 
 
-def _order(volumes: Sequence[Volume], maps: Sequence[str | None]) -> list[int]:
+def _order(volumes: Sequence[Volume], maps: Sequence[str]) -> list[int]:
     """The order that fusers expect: images of function or bone first, of soft tissue last."""
     ranks = list(map(_rank, volumes, maps))
     return sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True)
 
 
-def _rank(volume: Volume, colormap: str | None) -> int:
-    if volume.is_color or _map_of(volume, colormap) != GREY:
+def _rank(volume: Volume, colormap: str) -> int:
+    if volume.is_color or colormap != GREY:
         return 2
     return 1 if is_ct(volume) else 0

@@ -67,7 +67,7 @@ class KnownFile:
         if not isinstance(note, dict) or not self.path.is_file():
             return False
         size, time = self._size_and_time
-        if note.get("size", size) != size:
+        if note.get("size") != size:
             return False
         if not verify and note.get("mtime_ns") == time:
             return True

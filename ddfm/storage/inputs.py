@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ddfm.errors import DdfmError, InputError, StorageError, one_line
+from ddfm.errors import InputError, StorageError, disk_explained, one_line
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -57,17 +57,13 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     Pipes and devices are refused before they are opened: reading them may never end.
     """
     path = Path(path)
-    try:
+    with disk_explained(f"read {path}"):
         if path.is_dir():
             raise StorageError(f"cannot read {path}: it is a folder, not a file")
         if not path.exists():
             raise StorageError(f"cannot read {path}: there is no such file")
         if not path.is_file():
             raise StorageError(f"cannot read {path}: it is not a regular file")
-    except DdfmError:
-        raise
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read {path}: {one_line(error)}") from None
     return path
 
 
@@ -85,20 +81,17 @@ def read_text(path: str | os.PathLike[str], *, any_encoding: bool = False) -> st
     With `any_encoding`, it may be in UTF-16, and characters that are in neither are replaced.
     """
     path = existing_file(path)
-    try:
+    with disk_explained(f"read {path}"):
         if path.stat().st_size > MOST_TEXT:
             raise InputError(f"cannot read {path}: it is too large for a file of settings")
-        if not any_encoding:
+        if any_encoding:
+            data = path.read_bytes()
+            wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            return data.decode("utf-16" if wide else "utf-8-sig", "replace")
+        try:
             return path.read_text(encoding="utf-8-sig")
-        data = path.read_bytes()
-        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return data.decode("utf-16" if wide else "utf-8-sig", "replace")
-    except DdfmError:
-        raise
-    except UnicodeDecodeError:
-        raise StorageError(f"cannot read {path}: it is not a text file in UTF-8") from None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read {path}: {one_line(error)}") from None
+        except UnicodeDecodeError:
+            raise StorageError(f"cannot read {path}: it is not a text file in UTF-8") from None
 
 
 def json_object(text: str, where: str) -> dict[str, Any]:

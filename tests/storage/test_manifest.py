@@ -91,18 +91,6 @@ def test_contents_decide_where_times_differ(made):
         path.write_bytes(data)
 
 
-def test_lines_without_size_and_time_are_compared_by_content(made, monkeypatch):
-    """Versions before 0.6 wrote such lines."""
-    manifest, _ = made
-    line = manifest.entries["x.png"]
-    for entry in (line, line["sources"][0]):
-        del entry["size"], entry["mtime_ns"]
-    monkeypatch.setattr(manifest, "entries", {"x.png": line})
-    assert found(made)
-    (manifest.folder / "x.png").write_bytes(b"RESULT")
-    assert not found(made)
-
-
 @pytest.mark.parametrize(
     "damage", [{"sources": None}, {"sources": [1]}, {"sources": [{}]}, {"sources": [{"size": {}}]},
                {"settings": [1]}, {"sha256": 7, "mtime_ns": "x"}],
@@ -238,7 +226,7 @@ def test_a_manifest_truncated_in_its_first_line_is_ours(tmp_path):
 
 def test_a_truncated_or_changed_manifest_is_used_as_far_as_valid(tmp_path):
     (tmp_path / "x.png").write_bytes(b"x")
-    good = json.dumps({"output": "x.png", "sha256": sha256_of(tmp_path / "x.png")})
+    good = json.dumps({"output": "x.png"} | KnownFile(tmp_path / "x.png").noted())
     outside = json.dumps({"output": "../x.png", "sha256": "0"})
     deep = '{"output": ' + "[" * 100_000
     (tmp_path / NAME).write_text(f"{good}\nnonsense\n[1]\n{outside}\n{deep}\n{good[:20]}")
