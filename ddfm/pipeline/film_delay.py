@@ -47,11 +47,7 @@ def delay_of(
     if auto and found.sure:
         return found.seconds, [which]
     if auto:
-        _warn(f"the motion in {a} and {b} does not tell how much later one begins; 0 s is assumed")
+        warn(f"the motion in {a} and {b} does not tell how much later one begins; 0 s is assumed")
     elif found.sure and abs(found.seconds) > NOTICED:
-        _warn(f"{which}, by the motion in both; --delay {found.seconds:g} pairs them accordingly")
+        warn(f"{which}, by the motion in both; --delay {found.seconds:g} pairs them accordingly")
     return 0.0, []
-
-
-def _warn(word: str) -> None:
-    warn(word)

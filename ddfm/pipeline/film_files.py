@@ -218,7 +218,7 @@ def _writing_frames(
     out: Path, film: Film, settings: Entry, resume: bool, verify: bool, sound: Path | None
 ) -> Iterator[Sink]:
     if sound is not None:
-        _say(f"the sound of {sound} is left out, since the output is a folder of frames")
+        warn(f"the sound of {sound} is left out, since the output is a folder of frames")
     if film.outputs is not None:  # the frames are files
         sources = (path for frame in list(film.frames) for path in frame.given)
         keep_sources((out / output for output in film.outputs), sources)
@@ -230,7 +230,7 @@ def _writing_frames(
         yield sink
         left = sorted(n for n in manifest.entries if n not in sink.names and (out / n).exists())
     if left and film.part is None:
-        _say(f"{out} still holds {left[0]} to {left[-1]} of an earlier run, not of this film")
+        warn(f"{out} still holds {left[0]} to {left[-1]} of an earlier run, not of this film")
 
 
 def _complete(
@@ -239,14 +239,10 @@ def _complete(
     skip = film.skipped[sound is not None and sound in film.files[1]]
     kind = complete(temporary, out, comment(record), sound, skip)
     if kind is not None:
-        _say(
+        warn(
             f"{out}: {out.suffix} cannot hold the sound of {sound} ({kind}), so it is left out; "
             "try .mkv"
         )
-
-
-def _say(word: str) -> None:
-    warn(word)
 
 
 class _VideoSink:
@@ -269,7 +265,7 @@ class _VideoSink:
 
 class _FramesSink(FolderSink):
     def __init__(self, manifest: Manifest, settings: Entry, resume: bool, verify: bool) -> None:
-        super().__init__(manifest, [settings], _save, verify)
+        super().__init__(manifest, [settings], lambda fusion, path: fusion.save(path), verify)
         self.unbroken = resume  # whether all frames so far were kept
         self.names: set[str] = set()  # of the frames so far
 
@@ -280,10 +276,6 @@ class _FramesSink(FolderSink):
             entry is not None and "task" in entry and isinstance(entry.get("chosen"), dict)
         )
         return entry if self.unbroken else None
-
-
-def _save(fusion: Fusion, path: Path) -> None:
-    fusion.save(path)
 
 
 def _check_other_films(

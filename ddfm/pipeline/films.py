@@ -156,8 +156,7 @@ def _reading(range_a: Any, range_b: Any, celsius: Any) -> dict[str, Any]:
 def _part_of(film: Film, part: Part, sound: Path | None) -> Film:
     """The film with only the frames of a part; warns of the sound that it loses."""
     if sound is not None:
-        word = f"the sound of {sound} is left out, since parts are joined without sound"
-        warn(word)
+        warn(f"the sound of {sound} is left out, since parts are joined without sound")
     return replace(film, part=part, count=part.end - part.begin)
 
 

@@ -309,8 +309,7 @@ class _Run:
         try:
             self.failures.settle()
         except StorageError as error:
-            message = f"{error}; the pairs that failed are not listed"
-            warn(message)
+            warn(f"{error}; the pairs that failed are not listed")
 
     def _complete(self, outcomes: Sequence[Outcome], seconds: float = 0.0) -> Summary:
         """The summary of this shard, in the order of names."""

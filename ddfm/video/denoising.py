@@ -25,7 +25,7 @@ import torch
 from scipy import ndimage
 
 from ddfm.errors import warn
-from ddfm.imaging.levels import Levels, spread, used, with_levels
+from ddfm.imaging.levels import spread, used, with_levels
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.sources import grey
 from ddfm.numerics.noise_level import noise_level
@@ -65,21 +65,16 @@ class CommonScale:
         own = used(frame)
         if self.first:
             self.first, self.range = False, own
-            _say_spread(frame, own)
+            if own is not None:
+                warn(
+                    f"{frame.name}: its values, {own[0]:g} to {own[1]:g}, are a small part of 16 "
+                    "bits, and are stretched to the whole range, the same in all frames"
+                )
         if self.range is None:
             return with_levels(frame, "full")
         if own is not None:
             self.range = min(own[0], self.range[0]), max(own[1], self.range[1])
         return spread(frame, self.range)
-
-
-def _say_spread(frame: Picture, levels: Levels | None) -> None:
-    if levels is not None:
-        word = (
-            f"{frame.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of 16 "
-            "bits, and are stretched to the whole range, the same in all frames"
-        )
-        warn(word)
 
 
 class TemporalDenoiser:

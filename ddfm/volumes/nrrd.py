@@ -70,7 +70,7 @@ def read(path: Path) -> Volume:
     check_shape(values.shape, str(path))
     with explained(str(path)):
         affine = _affine(header, axes, str(path))
-    if _without_space(header):
+    if header.get("space directions") is not None and "space" not in header:
         warn(
             f"{path} does not name the space of its directions; they are read as to the left, back "
             "and head, as other programs do"
@@ -160,10 +160,6 @@ def write(path: Path, volume: Volume) -> None:
     lines, _, data = file.getvalue().partition(b"\n\n")
     lines = b"\n".join(line for line in lines.split(b"\n") if not line.startswith(b"#"))
     write_bytes(path, lines + b"\n\n" + data)
-
-
-def _without_space(header: dict[str, Any]) -> bool:
-    return header.get("space directions") is not None and "space" not in header
 
 
 def _affine(header: dict[str, Any], axes: Sequence[int], name: str) -> np.ndarray:

@@ -6,10 +6,11 @@ compression and JPEG are left to Pillow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -56,16 +57,14 @@ _MOST_COPIES = 50  # pages after a page that are searched for its mask
 
 def read_page(path: Path, page: int, name: str) -> Picture | None:
     """One page as a picture; None if Pillow must decode it, for its colours or compression."""
-    import tifffile
-
-    with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
+    with _opened(path) as file:
         sheet = file.pages[page]
         _check_numbers(sheet, name)
         if not _is_ours(sheet):
             return None
         _check_layout(sheet, name)
         size = sheet.imagewidth, sheet.imagelength
-        ask_pixels(*size, name, _bytes_needed(sheet), opened.length)
+        ask_pixels(*size, name, _bytes_needed(sheet), path.stat().st_size)
         array = unpacked(sheet, name)
         orientation, icc = _orientation(sheet), sheet.tags.valueof(_ICC)
         nodata = _number(sheet.tags.valueof(NODATA))
@@ -80,14 +79,20 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
     return from_array(array, name, icc=bytes(icc) if icc else None, nodata=nodata)
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import tifffile
+
+    with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
+        yield file
+
+
 def page_nodata(path: Path, page: int, name: str) -> float | None:
     """The value without data of an existing page that Pillow decodes; None if it has none.
 
     Pillow changes the values of single bits, inks and pictures whose zero is white.
     """
-    import tifffile
-
-    with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
+    with _opened(path) as file:
         sheet = file.pages[page]
         nodata = _number(sheet.tags.valueof(NODATA))
         stored = sheet.photometric in (_BLACK_IS_ZERO, _RGB, _YCBCR) and sheet.bitspersample >= 8
@@ -98,19 +103,16 @@ def _if_stored(nodata: float | None, stored: bool, name: str) -> float | None:
     """A value without data; None, with a warning, if the pixels that are read are not as stored."""
     if nodata is None or stored:
         return nodata
-    word = (
+    warn(
         f"{name}: its no-data value ({nodata:g}) cannot be applied to pixels stored as these are; "
         "a mask (--mask-a, --mask-b) can mark them"
     )
-    warn(word)
     return None
 
 
 def unread_compression(path: Path, page: int) -> str:
     """What an existing page is compressed by, if it is rarely read; empty for usual methods."""
-    import tifffile
-
-    with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
+    with _opened(path) as file:
         found = file.pages[page].compression
     return "" if found in _UNPACKED | _BY_PILLOW else str(getattr(found, "name", found))
 
@@ -120,9 +122,7 @@ def page_mask(path: Path, page: int, name: str) -> np.ndarray | None:
 
     GDAL writes a mask page after a page without a nodata value, such as an orthophoto in JPEG.
     """
-    import tifffile
-
-    with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
+    with _opened(path) as file:
         sheet = file.pages[page]
         for number in range(page + 1, min(len(file.pages), page + 1 + _MOST_COPIES)):
             other = file.pages[number]
@@ -253,10 +253,7 @@ def _with_true_alpha(array: np.ndarray, sheet: TiffPage, name: str) -> np.ndarra
         return array
     if sheet.extrasamples[0] == _UNSPECIFIED:
         taken = "the first three are" if channels == 4 else "the first is"
-        word = (
-            f"{name}: of its {channels} bands only {taken} used; gdal_translate -b selects others"
-        )
-        warn(word)
+        warn(f"{name}: of its {channels} bands only {taken} used; gdal_translate -b selects others")
         return array[:, :, : channels - 1]
     return _divide_by_alpha(array) if sheet.extrasamples[0] == _PREMULTIPLIED else array
 
