@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from ddfm.cli import main
 
-FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "2", "--device", "cpu"]
+QUICK = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]  # with the default likelihood
+FAST = [*QUICK, "--likelihood", "paper"]
 
 
 def heeding() -> None:

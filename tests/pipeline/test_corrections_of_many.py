@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from command_line import ddfm_run
+from command_line import QUICK, ddfm_run
 from ddfm.imaging.picture import from_array
 from ddfm.pipeline.films import fuse_sequence
 from ddfm.pipeline.found import found_in_picture, found_in_volume
@@ -19,7 +19,6 @@ from ddfm.volumes.volume import Volume
 from film_files import write_film
 from places import EXAMPLES
 
-FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 ALONE = {"temporal_denoising": False, "progress": False}  # so that the noise is that of a frame
 SIGMA = 12.0
 LINE = "removed in {0} of {0} {1} (median; --noise-{2} 0 keeps it)"
@@ -67,7 +66,7 @@ def test_a_film_tells_what_was_corrected(tmp_path, fuser, suffix):
     assert read_record(out).observed == summary.observed
     assert not list(tmp_path.glob(".*"))
     again = tmp_path / f"again{suffix}"
-    said = ddfm_run("film", *films, "-o", again, *FAST, "--no-temporal-denoising")
+    said = ddfm_run("film", *films, "-o", again, *QUICK, "--no-temporal-denoising")
     (line,) = said.stderr.splitlines()
     assert line.startswith(f"{films[1]}: noise of 1") and line.endswith(
         LINE.format(4, "frames", "b")
@@ -76,7 +75,7 @@ def test_a_film_tells_what_was_corrected(tmp_path, fuser, suffix):
     assert f"  corrected  b: {line.split(': ')[1]}" in ddfm_run("info", out).stdout
     for k, options in enumerate([("--noise-b", 0), ("--as-is",)]):
         kept = tmp_path / f"kept-{k}{suffix}"
-        said = ddfm_run("film", *films, "-o", kept, *FAST, *options)
+        said = ddfm_run("film", *films, "-o", kept, *QUICK, *options)
         assert (said.exit_code, said.output) == (0, "")
         assert not read_record(kept).observed
 
@@ -128,13 +127,13 @@ def test_the_command_tells_it_of_volumes(tmp_path):
     for path, volume in zip(paths, volumes(color=False), strict=True):
         nibabel.save(nibabel.Nifti1Image(volume.values, volume.affine), path)
     out = tmp_path / "out.nii"
-    said = ddfm_run("volume", *paths, "-o", out, *FAST)
+    said = ddfm_run("volume", *paths, "-o", out, *QUICK)
     *_, line = said.stderr.splitlines()
     assert line.startswith(f"{paths[1]}: noise of 1") and line.endswith(
         LINE.format(4, "slices", "b")
     )
     assert f"  corrected  b: {line.split(': ')[1]}" in ddfm_run("info", out).stdout
-    kept = ddfm_run("volume", *paths, "-o", tmp_path / "kept.nii", *FAST, "--noise-b", 0)
+    kept = ddfm_run("volume", *paths, "-o", tmp_path / "kept.nii", *QUICK, "--noise-b", 0)
     assert (
         "noise" not in kept.stderr
         and "corrected" not in ddfm_run("info", tmp_path / "kept.nii").stdout

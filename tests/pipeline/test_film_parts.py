@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import ddfm
-from command_line import ddfm_run, refused
+from command_line import QUICK, ddfm_run, refused
 from ddfm.errors import DdfmError
 from ddfm.pipeline.film_parts import Part, merge_film
 from ddfm.pipeline.films import fuse_sequence
@@ -23,7 +23,6 @@ from ddfm.video.join import join_videos
 from ddfm.video.timing import timing_of
 from film_files import write_film
 
-FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 FRAMES = 24
 
 
@@ -164,11 +163,6 @@ def stopped(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.fixture
-def av():
-    return pytest.importorskip("av")
-
-
 def shown(path: Path) -> np.ndarray:
     return np.stack([picture.pixels for picture in VideoReader(path)])
 
@@ -206,7 +200,7 @@ def test_shards_of_a_video_are_joined(tmp_path, av):
     )
     out = tmp_path / "out.mp4"
     refused(ddfm_run("merge", out), "no parts such as out.part-1-of-2.mp4")
-    how = ["film", ir, vis, "-o", out, *FAST]
+    how = ["film", ir, vis, "-o", out, *QUICK]
     for shard in ("1/3", "3/3"):
         assert ddfm_run(*how, "--shard", shard).exit_code == 0
     result = ddfm_run("merge", out)
@@ -215,7 +209,7 @@ def test_shards_of_a_video_are_joined(tmp_path, av):
     ddfm_run(*how, "--shard", "2/3", "--balance", "0.5")
     refused(ddfm_run("merge", out), "of different films, or were fused with different settings")
     other = write_film(tmp_path / "other.mkv", frames_of(2, 7))
-    ddfm_run("film", other, vis, "-o", out, *FAST, "--shard", "2/3")
+    ddfm_run("film", other, vis, "-o", out, *QUICK, "--shard", "2/3")
     refused(ddfm_run("merge", out), "of different films, or were fused with different settings")
     ddfm_run(*how, "--shard", "2/3")
     result = ddfm_run("merge", out)
@@ -236,7 +230,7 @@ def test_a_joined_video_tells_how_it_was_made(tmp_path, av):
         )
         for word in ("ir", "vis")
     )
-    how = ["film", ir, vis, *FAST, "--balance", "0.5", "--noise-b", "0", "--no-temporal-denoising"]
+    how = ["film", ir, vis, *QUICK, "--balance", "0.5", "--noise-b", "0", "--no-temporal-denoising"]
     whole, out, again = (tmp_path / f"{name}.mkv" for name in ("whole", "out", "again"))
     assert ddfm_run(*how, "-o", whole).exit_code == 0
     for shard in ("1/2", "2/2"):
@@ -262,9 +256,9 @@ def test_a_joined_video_tells_how_it_was_made(tmp_path, av):
 
 def test_impossible_parts_are_refused(tmp_path, folders):
     out = tmp_path / "out"
-    refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "1/99"), "split into 99 parts")
-    refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "9/8"), "--shard must be")
-    refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "1/2", "--warm"), "--warm")
+    refused(ddfm_run("film", *folders, "-o", out, *QUICK, "--shard", "1/99"), "split into 99 parts")
+    refused(ddfm_run("film", *folders, "-o", out, *QUICK, "--shard", "9/8"), "--shard must be")
+    refused(ddfm_run("film", *folders, "-o", out, *QUICK, "--shard", "1/2", "--warm"), "--warm")
     for k in (1, 2):
         (tmp_path / f"x.part-{k}-of-2.mkv").write_bytes(b"none of ours")
     with pytest.raises(DdfmError, match=r"x\.part-1-of-2\.mkv is not a video"):
@@ -298,7 +292,7 @@ def test_shards_of_a_volume_from_the_command_line(tmp_path):
     nibabel = pytest.importorskip("nibabel")
     for k, name in enumerate("ab"):
         nibabel.save(nibabel.Nifti1Image(head(k), np.diag([1, 1, 3, 1])), tmp_path / f"{name}.nii")
-    how = ["volume", tmp_path / "a.nii", tmp_path / "b.nii", *FAST]
+    how = ["volume", tmp_path / "a.nii", tmp_path / "b.nii", *QUICK]
     out, one = tmp_path / "out.nii", tmp_path / "one.nii"
     for shard in ("1/2", "2/2"):
         assert ddfm_run(*how, "-o", out, "--shard", shard).exit_code == 0

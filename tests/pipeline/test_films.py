@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import ddfm
-from command_line import ddfm_run, refused
+from command_line import QUICK, ddfm_run, refused
 from ddfm.errors import DdfmError, DdfmWarning, InputError
 from ddfm.imaging.colormaps import colored
 from ddfm.imaging.picture import from_array
@@ -29,8 +29,6 @@ from ddfm.video.files import VideoReader
 from film_files import W, noisy, rms, scene, two_films, write_film
 from flir_files import flir_jpeg, kelvin_to_raw, raw_to_kelvin
 from scenes import rounded
-
-FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 
 
 def levels(fusion: ddfm.Fusion) -> np.ndarray:
@@ -351,8 +349,8 @@ def test_frames_of_another_film_are_not_mixed_with_these(tmp_path, fuser, folder
     with pytest.raises(DdfmError, match="holds note.txt, which does not belong to this film"):
         fuse_sequence(*folders, out, fuser)
     (out / "note.txt").rename(out / ".note")  # as file managers leave them
-    refused(ddfm_run("film", *folders, "-o", tmp_path, *FAST), "which does not belong")
-    assert ddfm_run("film", *folders, "-o", out, *FAST).exit_code == 0
+    refused(ddfm_run("film", *folders, "-o", tmp_path, *QUICK), "which does not belong")
+    assert ddfm_run("film", *folders, "-o", out, *QUICK).exit_code == 0
     (folders[0] / "ir_20.png").unlink()
     (folders[1] / "vis_20.png").unlink()
     with pytest.raises(DdfmError, match="holds 20.png, which does not belong to this film"):
@@ -387,11 +385,6 @@ def test_bad_folders_are_refused(tmp_path, fuser, folders):
 
 
 # --- videos -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def av():
-    return pytest.importorskip("av")
 
 
 @pytest.fixture
@@ -493,32 +486,32 @@ def test_a_missing_package_names_its_extra(tmp_path, fuser, folders, monkeypatch
 
 def test_the_command_writes_what_the_library_makes(tmp_path, fuser, folders):
     fuse_sequence(*folders, tmp_path / "expected", fuser)
-    result = ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST, "--quiet")
+    result = ddfm_run("film", *folders, "-o", tmp_path / "out", *QUICK, "--quiet")
     assert (result.exit_code, result.output) == (0, "")
     assert contents(tmp_path / "out") == contents(tmp_path / "expected")
     fuse_sequence(*folders, tmp_path / "plain", fuser, temporal_denoising=False)
     pattern = "ir_{}.png:vis_{}.png"
     options = ["--no-temporal-denoising", "--pattern", pattern]
-    assert ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST, *options).exit_code == 0
+    assert ddfm_run("film", *folders, "-o", tmp_path / "out", *QUICK, *options).exit_code == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "plain")
     assert json.loads((tmp_path / "out" / NAME).read_text().splitlines()[-1])["settings"]["seed"]
 
 
 def test_both_commands_take_videos(tmp_path, videos):
     film, fuse = tmp_path / "film.mkv", tmp_path / "fuse.mkv"
-    assert ddfm_run("film", *videos, "-o", film, *FAST).exit_code == 0
-    assert ddfm_run("fuse", *videos, "-o", fuse, *FAST).exit_code == 0
+    assert ddfm_run("film", *videos, "-o", film, *QUICK).exit_code == 0
+    assert ddfm_run("fuse", *videos, "-o", fuse, *QUICK).exit_code == 0
     for one, other in zip(VideoReader(film), VideoReader(fuse), strict=True):
         assert np.array_equal(one.pixels, other.pixels)
-    assert ddfm_run("film", *videos, "-o", film, *FAST, "--rate", 50).exit_code == 0
+    assert ddfm_run("film", *videos, "-o", film, *QUICK, "--rate", 50).exit_code == 0
     assert VideoReader(film).rate == 50 and len(list(VideoReader(film))) == 8
 
 
 def test_a_quiet_command_prints_no_warning(tmp_path, videos):
     short = write_film(tmp_path / "short.mkv", [np.zeros((20, 24), np.uint8)] * 2)
-    result = ddfm_run("film", videos[0], short, "-o", tmp_path / "x.mkv", *FAST)
+    result = ddfm_run("film", videos[0], short, "-o", tmp_path / "x.mkv", *QUICK)
     assert "continues after 0.08 s" in result.stderr
-    result = ddfm_run("film", videos[0], short, "-o", tmp_path / "x.mkv", *FAST, "--quiet")
+    result = ddfm_run("film", videos[0], short, "-o", tmp_path / "x.mkv", *QUICK, "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")
 
 
@@ -545,7 +538,7 @@ def test_an_interrupt_ends_with_130_and_leaves_no_video(tmp_path, folders, av, m
     Counting(monkeypatch, 3)
     out = tmp_path / "out"
     out.mkdir()
-    result = ddfm_run("film", *folders, "-o", out / "x.mp4", *FAST)
+    result = ddfm_run("film", *folders, "-o", out / "x.mp4", *QUICK)
     assert (result.exit_code, result.stderr.strip()) == (130, "ddfm: error: interrupted")
     assert list(out.iterdir()) == []
 

@@ -307,21 +307,6 @@ def test_results_may_be_in_a_folder_among_the_sources(tmp_path, fuser):
     assert len(again.of("skipped")) == 2 and "partner" not in str(again)
 
 
-def _killed(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def test_a_run_killed_while_writing_leaves_no_partial_file(tmp_path, fuser, monkeypatch):
-    ir, vis = make_pairs(tmp_path, 1)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(os, "replace", _killed)
-        patch.setattr(Path, "unlink", lambda self, **_: None)
-        fuse_folders(ir, vis, tmp_path / "out", fuser)
-    assert [name[:9] for name in contents(tmp_path / "out")] == [".partial-"]
-    fuse_folders(ir, vis, tmp_path / "out", fuser)
-    assert set(contents(tmp_path / "out")) == {"000.png"}
-
-
 def test_files_of_others_are_not_replaced(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 3)
     out = tmp_path / "out"

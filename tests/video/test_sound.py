@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ddfm
-from command_line import ddfm_run
+from command_line import QUICK, ddfm_run
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.pipeline.films import fuse_sequence
 from ddfm.storage.atomic import discard_all
@@ -21,7 +21,6 @@ from ddfm.video.sound import complete
 
 av = pytest.importorskip("av")
 
-FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 SAMPLES = 8000  # a second
 
 
@@ -160,7 +159,7 @@ def test_the_sound_begins_with_the_pictures(tmp_path, fuser, delay, tone):
 
 def test_the_command_keeps_the_sound(tmp_path, films):
     out = tmp_path / "out.mkv"
-    result = ddfm_run("film", *films, "-o", out, "--audio", "a", *FAST, "-q")
+    result = ddfm_run("film", *films, "-o", out, "--audio", "a", *QUICK, "-q")
     assert result.exit_code == 0, result.output
     assert heard(out)[0] == pytest.approx(440, abs=8)
 

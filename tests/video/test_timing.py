@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 
 import ddfm
-from command_line import ddfm_run, refused
+from command_line import QUICK, ddfm_run, refused
 from ddfm.errors import DdfmError
 from ddfm.pipeline.film_files import open_film
 from ddfm.pipeline.films import fuse_sequence
 from ddfm.video.files import VideoReader
 from ddfm.video.timing import Timing, at_rate, in_seconds, timing_of
 from film_files import write_film
-
-FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 
 
 @pytest.mark.parametrize("own", [8, 9, 25, 30000 / 1001, 60])
@@ -60,11 +58,6 @@ def test_damaged_time_stamps_count_as_one_frame(stamps, seconds):
     timed = list(in_seconds(zip(stamps, count()), rate=10))
     assert [time for time, _ in timed] == pytest.approx(seconds)
     assert [frame for _, frame in timed] == list(range(len(stamps)))
-
-
-@pytest.fixture
-def av():
-    return pytest.importorskip("av")
 
 
 def levels_at(path: Path, times, av, suffix_rate=1000) -> Path:
@@ -201,13 +194,13 @@ def test_frames_of_another_delay_are_made_anew(tmp_path, av):
     out, again = tmp_path / "out", tmp_path / "again"
 
     def first_frame(*more: object) -> bytes:
-        result = ddfm_run("film", a, b, "-o", out, *FAST, *more)
+        result = ddfm_run("film", a, b, "-o", out, *QUICK, *more)
         assert result.exit_code == 0, result.stderr
         return (out / "000001.png").read_bytes()
 
     at_once = first_frame()
     assert first_frame("--delay", 0.2) != at_once == first_frame()
-    result = ddfm_run("film", a, b, "-o", out, *FAST, "--delay", 0.2)
+    result = ddfm_run("film", a, b, "-o", out, *QUICK, "--delay", 0.2)
     assert "still holds 000009.png to 000010.png of an earlier run" in result.stderr
     (out / "000009.png").unlink()
     (out / "000010.png").unlink()
