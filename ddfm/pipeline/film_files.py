@@ -38,7 +38,7 @@ from ddfm.video.files import (
 )
 from ddfm.video.formats import WRITTEN
 from ddfm.video.sound import complete
-from ddfm.video.timing import at_rate, in_seconds, timing_of
+from ddfm.video.timing import Timing, at_rate, in_seconds, timing_of
 
 if TYPE_CHECKING:
     from ddfm.result import Fusion
@@ -321,8 +321,10 @@ def _folders(a: Path, b: Path, pattern: str | None, rate: float) -> Film:
 
 
 def _videos(a: Path, b: Path, rate: float | None, delay: float) -> Film:
-    paths, skipped = (a, b), (max(delay, 0.0), max(-delay, 0.0))
+    paths = a, b
     timings = [timing_of(path) for path in paths]
+    delay += timings[1].lead - timings[0].lead
+    skipped = max(delay, 0.0), max(-delay, 0.0)
     rates = [timing.rate for timing in timings]
     rate = max(rates) if rate is None else rate
     left = [timing.seconds - skip for timing, skip in zip(timings, skipped, strict=True)]
@@ -343,10 +345,23 @@ def _videos(a: Path, b: Path, rate: float | None, delay: float) -> Film:
         rate,
         min(counts),
         files=([a], [b]),
-        skipped=skipped,
-        notes=(*_differences(paths, rates, left), *chain(*map(taken_otherwise, paths))),
+        skipped=(skipped[0] + timings[0].lead, skipped[1] + timings[1].lead),
+        notes=(
+            *_leads(paths, timings),
+            *_differences(paths, rates, left),
+            *chain(*map(taken_otherwise, paths)),
+        ),
         repeated=max(1.0, rate / min(rates)),
     )
+
+
+def _leads(paths: Sequence[Path], timings: Sequence[Timing]) -> Iterator[str]:
+    for path, timing in zip(paths, timings, strict=True):
+        if timing.lead:
+            yield (
+                f"{path} has no key frame in its first {timing.lead:.3g} s, which cannot be "
+                "decoded; the result begins after them"
+            )
 
 
 def _differences(

@@ -130,6 +130,42 @@ def test_a_film_that_was_shortened_without_encoding_has_the_frames_that_are_show
     assert film.count == 17 and any("continues after 1.7 s" in note for note in film.notes)
 
 
+def joined_late(path: Path, frames: int, every: int, missing: int, av) -> Path:
+    """A recording of a stream of 10 frames a second, without its first packets.
+
+    Every `every`-th frame of the stream is a key frame; levels are as in `levels_at`.
+    """
+    with av.open(str(path), "w") as film:
+        options = {"g": str(every), "bf": "0", "sc_threshold": "0", "crf": "1"}
+        stream = film.add_stream("libx264", rate=10, options=options)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "gray"
+        stream.codec_context.color_range = 2  # full, by ITU-T H.273
+        levels = [np.full((24, 32), 10 * k, np.uint8) for k in range(frames)]
+        coded = [stream.encode(av.VideoFrame.from_ndarray(x, format="gray")) for x in levels]
+        film.mux([packet for some in [*coded, stream.encode(None)] for packet in some][missing:])
+    return path
+
+
+@pytest.mark.parametrize("late", ["a", "b", "ab"])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_a_recording_that_begins_between_key_frames_keeps_its_time(tmp_path, av, suffix, late):
+    """What precedes the first key frame cannot be decoded, but is a part of the recording."""
+    films = {
+        name: joined_late(tmp_path / f"{name}{suffix}", 25, 10, 4, av)
+        if name in late
+        else levels_at(tmp_path / f"{name}.mkv", np.arange(4, 25) / 10, av)
+        for name in "ab"
+    }
+    film = open_film(*films.values(), rate=10)
+    pairs = np.array(pairs_of(film))
+    assert pairs[:, 0] == pytest.approx(np.arange(10, 25) / 10, abs=0.02)
+    assert pairs[:, 1] == pytest.approx(np.arange(10, 25) / 10, abs=0.02)
+    assert film.count == 15 and film.skipped == pytest.approx((0.6, 0.6), abs=0.002)
+    told = [note for note in film.notes if "has no key frame in its first 0.6 s" in note]
+    assert [str(films[name]) in note for name, note in zip(late, told, strict=True)]
+    assert not [note for note in film.notes if "continues" in note]
+
+
 def test_a_delay_pairs_what_was_recorded_at_the_same_time(tmp_path, av):
     a = levels_at(tmp_path / "a.mkv", np.arange(50) / 25, av)
     b = levels_at(tmp_path / "b.mkv", np.arange(50) / 25, av)
