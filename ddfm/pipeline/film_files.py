@@ -34,6 +34,7 @@ from ddfm.video.files import (
     VideoWriter,
     check_video,
     comment,
+    left_out,
     taken_otherwise,
 )
 from ddfm.video.formats import WRITTEN
@@ -347,21 +348,35 @@ def _videos(a: Path, b: Path, rate: float | None, delay: float) -> Film:
         files=([a], [b]),
         skipped=(skipped[0] + timings[0].lead, skipped[1] + timings[1].lead),
         notes=(
-            *_leads(paths, timings),
+            *chain(*map(_gaps, paths, timings)),
             *_differences(paths, rates, left),
             *chain(*map(taken_otherwise, paths)),
+            *chain(*map(_left_out, paths)),
         ),
         repeated=max(1.0, rate / min(rates)),
     )
 
 
-def _leads(paths: Sequence[Path], timings: Sequence[Timing]) -> Iterator[str]:
-    for path, timing in zip(paths, timings, strict=True):
-        if timing.lead:
-            yield (
-                f"{path} has no key frame in its first {timing.lead:.3g} s, which cannot be "
-                "decoded; the result begins after them"
-            )
+def _gaps(path: Path, timing: Timing) -> Iterator[str]:
+    """What is missing at the beginning of a video, or within it."""
+    if timing.lead:
+        yield (
+            f"{path} has no key frame in its first {timing.lead:.3g} s, which cannot be decoded; "
+            "the result begins after them"
+        )
+    if timing.pause:
+        when, length = timing.pause
+        yield (
+            f"{path} has a gap of {length:.4g} s after {when:.4g} s, which counts as none, as "
+            "where films were joined; if the camera was away, cut the film there and fuse both "
+            "parts"
+        )
+
+
+def _left_out(path: Path) -> Iterator[str]:
+    also = " and ".join(left_out(path))
+    if also:
+        yield f"{path} also holds {also}, which the result does not get"
 
 
 def _differences(

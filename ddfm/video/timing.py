@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,11 +33,13 @@ class Timing:
         rate: frames per second.
         seconds: the length, from the first frame that can be decoded on.
         lead: see `lead_of`.
+        pause: when the first pause begins that counts as the usual step, and how long it is.
     """
 
     rate: float
     seconds: float
     lead: float = 0.0
+    pause: tuple[float, float] | None = None
 
     def count(self, rate: float, skip: float = 0.0) -> int:
         """How many frames `at_rate` yields, if time stamps are sound."""
@@ -60,10 +62,16 @@ def timing_of(path: Path) -> Timing:
     rate, lead = declared or RATE, lead_of(path)
     if len(known) < max(2, len(stamps)):
         return Timing(rate, len(stamps) / rate - lead, lead)
-    *_, (last, _) = in_seconds(sorted(known), rate)
+    known.sort()
+    *_, (last, _) = in_seconds(known, rate)
     measured = (len(known) - 1) / last
     rate = declared if 0 < declared <= TOO_HIGH * measured else measured
-    return Timing(rate, last + 1 / rate - lead, lead)
+    return Timing(rate, last + 1 / rate - lead, lead, _pause([time for time, _ in known]))
+
+
+def _pause(times: list[float]) -> tuple[float, float] | None:
+    steps = ((then - times[0], now - then) for then, now in pairwise(times))
+    return next((step for step in steps if step[1] > GAP), None)
 
 
 def lead_of(path: Path) -> float:

@@ -202,6 +202,52 @@ def test_what_a_video_states_of_its_pixels_and_is_not_followed_is_told(tmp_path,
             assert re.search(text, note)
 
 
+def test_what_a_video_holds_besides_pictures_and_sound_is_told(tmp_path, av):
+    """As the films of a drone, with its telemetry in subtitles or in a track of data."""
+    (tmp_path / "x.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nlatitude: 47.1\n\n")
+    picture = av.VideoFrame(32, 24, "yuv420p")
+    for name, told in [
+        ("plain.mkv", []),
+        ("text.mkv", ["subtitles and the place of recording"]),
+        ("data.ts", ["a track of data"]),
+    ]:
+        with av.open(str(tmp_path / "x.srt")) as srt, av.open(str(tmp_path / name), "w") as film:
+            stream = film.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+            packets = []
+            if name == "text.mkv":
+                film.metadata["location"] = "+47.1000+008.5000/"
+                text = film.add_stream_from_template(srt.streams.subtitles[0])
+                packets = [packet for packet in srt.demux() if packet.size]
+            if name == "data.ts":
+                text, packets = film.add_data_stream("klv"), [av.Packet(b"latitude")]
+                packets[0].pts = packets[0].dts = 0
+            film.mux([*stream.encode(picture), *stream.encode(None)])
+            for packet in packets:
+                packet.stream = text
+                film.mux(packet)
+        notes = open_film(tmp_path / name, tmp_path / "plain.mkv").notes
+        assert [note for note in notes if "also holds" in note] == [
+            f"{tmp_path / name} also holds {what}, which the result does not get" for what in told
+        ]
+
+
+@pytest.mark.parametrize(("pause", "told"), [(59, False), (90, True)])
+def test_a_gap_that_counts_as_none_is_told(tmp_path, av, pause, told):
+    times = np.arange(20) / 10 + np.where(np.arange(20) < 8, 0, pause)
+    with av.open(str(tmp_path / "a.mkv"), "w") as film:
+        stream = film.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "gray"
+        for time in times:
+            frame = av.VideoFrame(32, 24, "gray")
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode(None))
+    notes = open_film(tmp_path / "a.mkv", tmp_path / "a.mkv", rate=10).notes
+    assert len(notes) == 2 * told
+    assert all(f"a gap of {pause + 0.1:g} s after 0.7 s, which" in note for note in notes)
+
+
 def test_an_interlaced_video_is_told(tmp_path, av):
     path = tmp_path / "tape.mp4"
     with av.open(str(path), "w") as film:
