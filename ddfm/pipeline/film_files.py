@@ -33,11 +33,12 @@ from ddfm.video.files import (
     VideoWriter,
     check_video,
     comment,
+    left_out,
     taken_otherwise,
 )
 from ddfm.video.formats import WRITTEN
 from ddfm.video.sound import complete
-from ddfm.video.timing import at_rate, in_seconds, timing_of
+from ddfm.video.timing import Timing, at_rate, in_seconds, timing_of
 
 if TYPE_CHECKING:
     from ddfm.result import Fusion
@@ -312,8 +313,10 @@ def _folders(a: Path, b: Path, pattern: str | None, rate: float) -> Film:
 
 
 def _videos(a: Path, b: Path, rate: float | None, delay: float) -> Film:
-    paths, skipped = (a, b), (max(delay, 0.0), max(-delay, 0.0))
+    paths = a, b
     timings = [timing_of(path) for path in paths]
+    delay += timings[1].lead - timings[0].lead
+    skipped = max(delay, 0.0), max(-delay, 0.0)
     rates = [timing.rate for timing in timings]
     rate = max(rates) if rate is None else rate
     left = [timing.seconds - skip for timing, skip in zip(timings, skipped, strict=True)]
@@ -334,10 +337,37 @@ def _videos(a: Path, b: Path, rate: float | None, delay: float) -> Film:
         rate,
         min(counts),
         files=([a], [b]),
-        skipped=skipped,
-        notes=(*_differences(paths, rates, left), *chain(*map(taken_otherwise, paths))),
+        skipped=(skipped[0] + timings[0].lead, skipped[1] + timings[1].lead),
+        notes=(
+            *chain(*map(_gaps, paths, timings)),
+            *_differences(paths, rates, left),
+            *chain(*map(taken_otherwise, paths)),
+            *chain(*map(_left_out, paths)),
+        ),
         repeated=max(1.0, rate / min(rates)),
     )
+
+
+def _gaps(path: Path, timing: Timing) -> Iterator[str]:
+    """What is missing at the beginning of a video, or within it."""
+    if timing.lead:
+        yield (
+            f"{path} has no key frame in its first {timing.lead:.3g} s, which cannot be decoded; "
+            "the result begins after them"
+        )
+    if timing.pause:
+        when, length = timing.pause
+        yield (
+            f"{path} has a gap of {length:.4g} s after {when:.4g} s, which counts as none, as "
+            "where films were joined; if the camera was away, cut the film there and fuse both "
+            "parts"
+        )
+
+
+def _left_out(path: Path) -> Iterator[str]:
+    also = " and ".join(left_out(path))
+    if also:
+        yield f"{path} also holds {also}, which the result does not get"
 
 
 def _differences(

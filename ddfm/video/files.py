@@ -39,6 +39,7 @@ __all__ = [
     "comment",
     "comment_of",
     "import_av",
+    "left_out",
     "new_video",
     "open_video",
     "open_whole",
@@ -54,6 +55,7 @@ FRAME_BYTES = 32  # bytes per pixel: decoded, as 16-bit RGB, as float64 for grey
 H264 = {"crf": "14", "x264-params": "cpu-independent=1"}
 SQUARE = 0.02  # most by which the sides of pixels may differ without a warning
 HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-R BT.2100, by their codes in ITU-T H.273
+PLACES = {"location", "com.apple.quicktime.location.iso6709"}
 COLORED = 12 / 255  # least difference of channels that is colour, not an artefact of compression
 
 
@@ -274,6 +276,24 @@ def taken_otherwise(path: Path) -> Iterator[str]:
             f"{path} is interlaced: each frame is of two moments, and what moves has a comb; "
             "ffmpeg -i IN -vf bwdif OUT.mkv separates them"
         )
+
+
+def left_out(path: Path) -> Iterator[str]:
+    """What a video holds besides pictures and sound, in words."""
+    with open_whole(path) as film:
+        kinds = {stream.type for stream in film.streams if not _is_usual(stream.metadata)}
+        names = {name.lower() for name in film.metadata}
+    if "subtitle" in kinds:
+        yield "subtitles"
+    if "data" in kinds:
+        yield "a track of data"
+    if names & PLACES:
+        yield "the place of recording"
+
+
+def _is_usual(track: dict[str, str]) -> bool:
+    """Whether a track has time codes, or what a phone knew, as nearly all films of its kind."""
+    return "timecode" in track or track.get("handler_name") == "Core Media Metadata"
 
 
 def comment(record: str | None) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ddfm.video.files import VideoReader
-from ddfm.video.timing import in_seconds
+from ddfm.video.timing import in_seconds, lead_of
 
 __all__ = ["Delay", "find_delay"]
 
@@ -51,7 +51,8 @@ def find_delay(a: Path, b: Path) -> Delay:
     best = int(likeness.argmax())
     others = likeness[np.abs(lags - lags[best]) * STEP > NEAR]
     ahead = likeness[best] - max(others, default=-1)
-    return Delay(round(float(lags[best]) * STEP, 2), bool(likeness[best] > SURE and ahead > AHEAD))
+    later = float(lags[best]) * STEP + lead_of(a) - lead_of(b)  # times count from decoded frames
+    return Delay(round(later, 2), bool(likeness[best] > SURE and ahead > AHEAD))
 
 
 def _watched(path: Path) -> tuple[np.ndarray, np.ndarray, float]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TypeVar
 
-from ddfm.video.files import RATE, open_whole
+from ddfm.video.files import RATE, VideoReader, open_whole
 
-__all__ = ["Timing", "at_rate", "in_seconds", "timing_of"]
+__all__ = ["Timing", "at_rate", "in_seconds", "lead_of", "timing_of"]
 
 GAP = 60.0  # seconds; a longer pause between two frames, and a step back, is a damaged time stamp
 TOO_HIGH = 1.1  # a declared rate this much higher than the measured one is not that of the frames
@@ -26,10 +27,19 @@ Frame = TypeVar("Frame")
 
 @dataclass(frozen=True)
 class Timing:
-    """The mean frame rate of a video, and its length in seconds."""
+    """The mean frame rate of a video, and its length in seconds.
+
+    Attributes:
+        rate: frames per second.
+        seconds: the length, from the first frame that can be decoded on.
+        lead: see `lead_of`.
+        pause: when the first pause begins that counts as the usual step, and how long it is.
+    """
 
     rate: float
     seconds: float
+    lead: float = 0.0
+    pause: tuple[float, float] | None = None
 
     def count(self, rate: float, skip: float = 0.0) -> int:
         """How many frames `at_rate` yields, if time stamps are sound."""
@@ -38,7 +48,7 @@ class Timing:
 
 
 def timing_of(path: Path) -> Timing:
-    """The timing of a video, from the time stamps of its coded frames; none is decoded.
+    """The timing of a video, from the time stamps of its coded frames; at most one is decoded.
 
     Some programs declare a rate that is that of their clock.
     """
@@ -49,13 +59,38 @@ def timing_of(path: Path) -> Timing:
         # Those before the cut of a film that was shortened without encoding are not shown.
         stamps = [packet.pts for packet in packets if not packet.is_discard]
         known = [(float(stamp * stream.time_base), None) for stamp in stamps if stamp is not None]
-    rate = declared or RATE
+    rate, lead = declared or RATE, lead_of(path)
     if len(known) < max(2, len(stamps)):
-        return Timing(rate, len(stamps) / rate)
-    *_, (last, _) = in_seconds(sorted(known), rate)
+        return Timing(rate, len(stamps) / rate - lead, lead)
+    known.sort()
+    *_, (last, _) = in_seconds(known, rate)
     measured = (len(known) - 1) / last
     rate = declared if 0 < declared <= TOO_HIGH * measured else measured
-    return Timing(rate, last + 1 / rate)
+    return Timing(rate, last + 1 / rate - lead, lead, _pause([time for time, _ in known]))
+
+
+def _pause(times: list[float]) -> tuple[float, float] | None:
+    steps = ((then - times[0], now - then) for then, now in pairwise(times))
+    return next((step for step in steps if step[1] > GAP), None)
+
+
+def lead_of(path: Path) -> float:
+    """Seconds from the beginning of a video to its first frame that can be decoded.
+
+    A recording of a running stream may begin between two key frames; the frames before the next key
+    frame then cannot be decoded.
+    """
+    with open_whole(path) as film:
+        stream = film.streams.video[0]
+        begin = float((stream.start_time or 0) * stream.time_base)
+        shown = (packet for packet in film.demux(stream) if packet.size and not packet.is_discard)
+        first = next(shown, None)
+        if first is None or first.is_keyframe:
+            return 0.0
+    with closing(VideoReader(path).stamped()) as frames:
+        time, _ = next(frames, (None, None))
+    lead = 0.0 if time is None else time - begin
+    return lead if 0 < lead <= GAP else 0.0
 
 
 def in_seconds(

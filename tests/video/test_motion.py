@@ -10,9 +10,10 @@ from scipy import ndimage
 
 from command_line import ddfm_run
 from ddfm.video.motion import find_delay
+from ddfm.video.timing import lead_of
 from film_files import write_film
 
-pytest.importorskip("av")
+av = pytest.importorskip("av")
 
 H, W = 24, 32
 LENGTH = 20  # seconds that are filmed
@@ -53,6 +54,24 @@ def test_the_delay_is_found_by_the_motion(films):
     assert found.sure and found.seconds == pytest.approx(1.6, abs=0.05)
     back = find_delay(*films[::-1])
     assert back.sure and back.seconds == pytest.approx(-1.6, abs=0.05)
+
+
+def test_the_delay_counts_from_the_beginning_of_a_recording_not_from_its_first_key_frame(
+    films, tmp_path
+):
+    whole = filmed(tmp_path / "whole.mp4", path_of(0), 4.6, 25, sign=-1)
+    cut = tmp_path / "cut.mkv"
+    with av.open(str(whole)) as film, av.open(str(cut), "w") as out:
+        stream = out.add_stream_from_template(film.streams.video[0])
+        for number, packet in enumerate(film.demux(video=0)):
+            if packet.size and number >= 25:
+                packet.stream = stream
+                out.mux(packet)
+    assert lead_of(cut) > 5  # a key frame each 250 frames
+    found = find_delay(films[0], cut)
+    assert found.sure and found.seconds == pytest.approx(2.6, abs=0.09)  # B-frames have gone, too
+    back = find_delay(cut, films[0])
+    assert back.sure and back.seconds == pytest.approx(-2.6, abs=0.09)
 
 
 def test_nothing_is_found_where_nothing_agrees(films, tmp_path):

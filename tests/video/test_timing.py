@@ -123,6 +123,42 @@ def test_a_film_that_was_shortened_without_encoding_has_the_frames_that_are_show
     assert film.count == 17 and any("continues after 1.7 s" in note for note in film.notes)
 
 
+def joined_late(path: Path, frames: int, every: int, missing: int, av) -> Path:
+    """A recording of a stream of 10 frames a second, without its first packets.
+
+    Every `every`-th frame of the stream is a key frame; levels are as in `levels_at`.
+    """
+    with av.open(str(path), "w") as film:
+        options = {"g": str(every), "bf": "0", "sc_threshold": "0", "crf": "1"}
+        stream = film.add_stream("libx264", rate=10, options=options)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "gray"
+        stream.codec_context.color_range = 2  # full, by ITU-T H.273
+        levels = [np.full((24, 32), 10 * k, np.uint8) for k in range(frames)]
+        coded = [stream.encode(av.VideoFrame.from_ndarray(x, format="gray")) for x in levels]
+        film.mux([packet for some in [*coded, stream.encode(None)] for packet in some][missing:])
+    return path
+
+
+@pytest.mark.parametrize("late", ["a", "b", "ab"])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_a_recording_that_begins_between_key_frames_keeps_its_time(tmp_path, av, suffix, late):
+    """What precedes the first key frame cannot be decoded, but is a part of the recording."""
+    films = {
+        name: joined_late(tmp_path / f"{name}{suffix}", 25, 10, 4, av)
+        if name in late
+        else levels_at(tmp_path / f"{name}.mkv", np.arange(4, 25) / 10, av)
+        for name in "ab"
+    }
+    film = open_film(*films.values(), rate=10)
+    pairs = np.array(pairs_of(film))
+    assert pairs[:, 0] == pytest.approx(np.arange(10, 25) / 10, abs=0.02)
+    assert pairs[:, 1] == pytest.approx(np.arange(10, 25) / 10, abs=0.02)
+    assert film.count == 15 and film.skipped == pytest.approx((0.6, 0.6), abs=0.002)
+    told = [note for note in film.notes if "has no key frame in its first 0.6 s" in note]
+    assert [str(films[name]) in note for name, note in zip(late, told, strict=True)]
+    assert not [note for note in film.notes if "continues" in note]
+
+
 def test_a_delay_pairs_what_was_recorded_at_the_same_time(tmp_path, av):
     a = levels_at(tmp_path / "a.mkv", np.arange(50) / 25, av)
     b = levels_at(tmp_path / "b.mkv", np.arange(50) / 25, av)
@@ -157,6 +193,52 @@ def test_what_a_video_states_of_its_pixels_and_is_not_followed_is_told(tmp_path,
         assert len(notes) == 2 * len(told)
         for text, note in zip(2 * told, notes, strict=True):
             assert re.search(text, note)
+
+
+def test_what_a_video_holds_besides_pictures_and_sound_is_told(tmp_path, av):
+    """As the films of a drone, with its telemetry in subtitles or in a track of data."""
+    (tmp_path / "x.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nlatitude: 47.1\n\n")
+    picture = av.VideoFrame(32, 24, "yuv420p")
+    for name, told in [
+        ("plain.mkv", []),
+        ("text.mkv", ["subtitles and the place of recording"]),
+        ("data.ts", ["a track of data"]),
+    ]:
+        with av.open(str(tmp_path / "x.srt")) as srt, av.open(str(tmp_path / name), "w") as film:
+            stream = film.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+            packets = []
+            if name == "text.mkv":
+                film.metadata["location"] = "+47.1000+008.5000/"
+                text = film.add_stream_from_template(srt.streams.subtitles[0])
+                packets = [packet for packet in srt.demux() if packet.size]
+            if name == "data.ts":
+                text, packets = film.add_data_stream("klv"), [av.Packet(b"latitude")]
+                packets[0].pts = packets[0].dts = 0
+            film.mux([*stream.encode(picture), *stream.encode(None)])
+            for packet in packets:
+                packet.stream = text
+                film.mux(packet)
+        notes = open_film(tmp_path / name, tmp_path / "plain.mkv").notes
+        assert [note for note in notes if "also holds" in note] == [
+            f"{tmp_path / name} also holds {what}, which the result does not get" for what in told
+        ]
+
+
+@pytest.mark.parametrize(("pause", "told"), [(59, False), (90, True)])
+def test_a_gap_that_counts_as_none_is_told(tmp_path, av, pause, told):
+    times = np.arange(20) / 10 + np.where(np.arange(20) < 8, 0, pause)
+    with av.open(str(tmp_path / "a.mkv"), "w") as film:
+        stream = film.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "gray"
+        for time in times:
+            frame = av.VideoFrame(32, 24, "gray")
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode(None))
+    notes = open_film(tmp_path / "a.mkv", tmp_path / "a.mkv", rate=10).notes
+    assert len(notes) == 2 * told
+    assert all(f"a gap of {pause + 0.1:g} s after 0.7 s, which" in note for note in notes)
 
 
 def test_an_interlaced_video_is_told(tmp_path, av):
