@@ -228,9 +228,9 @@ function warnings(noise, rendering) {
     side => sources[side].radiometric].map(is => ['a', 'b'].filter(is));
   const {a, b} = sources;
   return [
-    rendering && `${named([rendering])} seems to be temperatures in false colours, and was fused as `
-      + 'grey, by their brightness. White-hot grey without a logo gives a better result, as does '
-      + 'ddfm on the command line, which knows palettes.',
+    rendering && `${named([rendering])} seems to be temperatures in false colours, or grey with a logo `
+      + 'or marks in colour, and was fused as grey, by its brightness. White-hot grey without a logo '
+      + 'gives a better result, as does ddfm on the command line, which knows palettes.',
     (rendering === 'b' || isColored(a) && !isColored(b) && !isRendering(a))
       && `${a.name} was taken as infrared and ${b.name} as visible. If that is wrong, swap them.`,
     warm.length && `${named(warm)}: the temperatures in this file were not used, only the image that `
