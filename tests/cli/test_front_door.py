@@ -72,6 +72,20 @@ def test_one_picture_given_twice_is_fused_with_a_message(pair, tmp_path):
     assert "same image" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
 
 
+def test_a_source_that_shows_nothing_is_named(pair, tmp_path):
+    """A picture taken with the lens cap on, and one of which only one value is data."""
+    black, gaps = tmp_path / "black.png", tmp_path / "gaps.npy"
+    Image.new("L", (20, 16)).save(black)
+    only = np.full((16, 20), np.nan, np.float32)
+    only[:9] = 20
+    np.save(gaps, only)
+    for blank in (black, gaps):
+        done = ddfm_run("fuse", blank, pair[1], "-o", tmp_path / "f.png", *FAST)
+        assert done.exit_code == 0
+        assert f"{blank}: all pixels are the same, so it shows nothing\n" in done.stderr
+    assert "nothing" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
+
+
 def test_a_result_among_its_own_sources_is_named(pair, tmp_path):
     """`ddfm fuse f*.png -o fo.png`, typed twice."""
     first, other, again = (tmp_path / name for name in ("fo.png", "other.png", "again.png"))
