@@ -306,7 +306,7 @@ def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path)
     plan = json.loads(ddfm_run("fuse", *folders, "-o", "out", "--dry-run", "--json").stdout)
     assert "FLIR film" in plan["left_out"][str(tmp_path / "vis" / "2.csq")]
     (tmp_path / "ir" / "1.png").unlink()
-    refused(ddfm_run("fuse", *folders, "-o", "out"), "has a partner", "FLIR film")
+    refused(ddfm_run("fuse", *folders, "-o", "out"), "ir holds no image", "FLIR film")
 
 
 def test_verbose_prints_a_line_for_each_stage(pair, tmp_path):
