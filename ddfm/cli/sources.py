@@ -64,7 +64,8 @@ def say_blank(pictures: tuple[Picture, ...]) -> None:
     for picture in pictures:
         valid = picture.samples if picture.mask is None else picture.samples[picture.mask]
         colors = valid.reshape(-1, valid.shape[-1])
-        if len(colors) > 1 and (colors.min(axis=0) == colors.max(axis=0)).all():
+        is_blank = len(colors) > 1 and (colors.min(axis=0) == colors.max(axis=0)).all()
+        if is_blank and not _all_clipped(picture):  # which is told with the range
             say(f"{picture.name}: all pixels are the same, so it shows nothing", err=True)
 
 

@@ -84,6 +84,8 @@ def test_a_source_that_shows_nothing_is_named(pair, tmp_path):
         assert done.exit_code == 0
         assert f"{blank}: all pixels are the same, so it shows nothing\n" in done.stderr
     assert "nothing" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
+    dark = ("fuse", *pair, "-o", tmp_path / "f.png", "--range-a", "300", "400", *FAST)
+    assert "fused as black" in (said := ddfm_run(*dark).stderr) and "nothing" not in said
 
 
 def test_a_result_among_its_own_sources_is_named(pair, tmp_path):
