@@ -88,6 +88,15 @@ def test_an_infrared_picture_with_marks_in_colour_is_no_exposure_of_the_photogra
     assert fusion.settings["task"] == "ir-visible"
 
 
+def test_an_infrared_picture_with_marks_in_colour_comes_first_beside_a_grey_photograph(photograph):
+    grey = photograph.mean(axis=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as that the photograph should be given first
+        ddfm.fuse(grey_with_marks(), grey, prior="gaussian", steps=1, look=False)
+    with pytest.warns(DdfmWarning, match="infrared comes first"):
+        ddfm.fuse(photograph, grey, prior="gaussian", steps=1, look=False)
+
+
 def test_photographs_that_are_grey_in_part_are_in_colour(photograph):
     """Half of the scene has no colour, and a photograph of night is black nearly everywhere."""
     half = photograph.copy()
