@@ -119,14 +119,14 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
     medical = next((p.name for p in pictures if _names_medical(p.name)), None)
     greys = [p.name for p in pictures if not p.is_color]
     if [p.is_color for p in pictures] == [True, False] and not is_grey_with_marks(pictures[0]):
-        first, second = pictures
+        color, grey = pictures
         other = (
             "for PET or SPECT with MRI set task=medical (--task medical), for exposures or a focus "
             "stack task=multi-exposure or task=multi-focus; "
         )
         yield (
-            f"{first.name} is in colour and {second.name} is grey, but infrared comes first, so "
-            f"give {second.name} first; {'' if second.unit else other}to keep this order, set "
+            f"{color.name} is in colour and {grey.name} is grey, but infrared comes first, so "
+            f"give {grey.name} first; {'' if grey.unit else other}to keep this order, set "
             "task=ir-visible (--task ir-visible)"
         )
     elif len(thermal := {p.sha256: p.name for p in pictures if p.unit}) > 1:
