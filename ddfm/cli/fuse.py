@@ -29,7 +29,7 @@ from ddfm.cli.options import (
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations, say_corrections
-from ddfm.cli.sources import check_sources, say_equal, say_levels, say_results
+from ddfm.cli.sources import check_sources, say_blank, say_equal, say_levels, say_results
 from ddfm.cli.writing import DashOrPath, OutputPath, say, say_done
 from ddfm.errors import KeptWarning, warn
 from ddfm.progress import stage
@@ -251,14 +251,15 @@ def _read(request: _Request, opening: Opening) -> tuple[tuple[Picture, ...], boo
 
     config = checked(request.settings)
     pictures = replace(opening, longest=None).pictures(opened(request.sources))
+    if not config.moves:
+        common_size(pictures, config.resize)  # raises if their sizes do not fit
     if not request.quiet:
         say_equal(pictures)
+        say_blank(pictures)
         say_results(request.sources, pictures)
         say_levels(
             pictures, opening.ranges, together=are_of_one_camera(pictures, config.one_camera)
         )
-    if not config.moves:
-        common_size(pictures, config.resize)  # raises if their sizes do not fit
     small = pictures if opening.longest is None else reduced(pictures, opening.longest)
     is_preview = [p.size for p in small] != [p.size for p in pictures]
     sources = read_sources(small, config.resize, alike=False, one_camera=config.one_camera)

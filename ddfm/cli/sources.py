@@ -20,7 +20,7 @@ from ddfm.errors import DdfmError, InputError, StorageError
 if TYPE_CHECKING:
     from ddfm.imaging.picture import Picture
 
-__all__ = ["check_exist", "check_sources", "say_equal", "say_levels", "say_results"]
+__all__ = ["check_exist", "check_sources", "say_blank", "say_equal", "say_levels", "say_results"]
 
 
 def check_exist(sources: Sequence[Path]) -> None:
@@ -57,6 +57,16 @@ def say_equal(pictures: tuple[Picture, ...]) -> None:
         if equal(first.samples, second.samples):
             names = dict.fromkeys((first.name, second.name))
             say(f"{' and '.join(names)}: these two sources are the same image", err=True)
+
+
+def say_blank(pictures: tuple[Picture, ...]) -> None:
+    """Tells the user of a source that is the same everywhere: a lens cap, or a wrong file."""
+    for picture in pictures:
+        valid = picture.samples if picture.mask is None else picture.samples[picture.mask]
+        colors = valid.reshape(-1, valid.shape[-1])
+        is_blank = len(colors) > 1 and (colors.min(axis=0) == colors.max(axis=0)).all()
+        if is_blank and not _all_clipped(picture):  # which is told with the range
+            say(f"{picture.name}: all pixels are the same, so it shows nothing", err=True)
 
 
 def say_results(sources: Sequence[Path], pictures: Sequence[Picture]) -> None:

@@ -17,6 +17,7 @@ from ddfm.fusing.run import Model
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sizes import common_size, stretched
 from ddfm.imaging.sources import equally_bright, read_sources
+from ddfm.imaging.thermal.renderings import is_grey_with_marks
 from ddfm.progress import stage
 from ddfm.registration.register import Registered, registered
 from ddfm.restoration.moving import moved_between, taken_from_one
@@ -117,13 +118,16 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
         return
     medical = next((p.name for p in pictures if _names_medical(p.name)), None)
     greys = [p.name for p in pictures if not p.is_color]
-    if [p.is_color for p in pictures] == [True, False]:
-        first, second = (p.name for p in pictures)
+    if [p.is_color for p in pictures] == [True, False] and not is_grey_with_marks(pictures[0]):
+        color, grey = pictures
+        other = (
+            "for PET or SPECT with MRI set task=medical (--task medical), for exposures or a focus "
+            "stack task=multi-exposure or task=multi-focus; "
+        )
         yield (
-            f"{first} is in colour and {second} is grey, but infrared comes first, so give "
-            f"{second} first; for PET or SPECT with MRI set task=medical (--task medical), for "
-            "exposures or a focus stack task=multi-exposure or task=multi-focus; to keep this "
-            "order, set task=ir-visible (--task ir-visible)"
+            f"{color.name} is in colour and {grey.name} is grey, but infrared comes first, so "
+            f"give {grey.name} first; {'' if grey.unit else other}to keep this order, set "
+            "task=ir-visible (--task ir-visible)"
         )
     elif len(thermal := {p.sha256: p.name for p in pictures if p.unit}) > 1:
         first, second, *_ = thermal.values()

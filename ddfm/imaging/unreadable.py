@@ -50,6 +50,24 @@ _NOT_READ = {
     (".head", ".brik", ".brik.gz"): "is an AFNI volume; convert it to NIfTI first: "
     "3dAFNItoNIFTI -prefix OUT.nii IN",
 }
+# Kinds that are not looked for in folders, where they lie beside the pictures. If one is named as a
+# source, this says how to make a picture of it.
+_NO_PICTURES = {
+    (".exr",): "is an OpenEXR file; convert it to TIFF first: oiiotool IN.exr -o OUT.tif",
+    (".psd", ".psb", ".xcf", ".kra"): "is the document of a drawing program; export it as PNG or "
+    "TIFF first",
+    (".pdf", ".svg", ".ai", ".eps"): "is a document, not an image of pixels; export it as PNG "
+    "first",
+    (".tga", ".dpx", ".ico"): "is an image of a kind that is not read; convert it to PNG or TIFF "
+    "first",
+    (".npz",): "is an archive of arrays; save the one to fuse as NPY first: numpy.save('OUT.npy', "
+    "numpy.load('IN.npz')['NAME'])",
+    (".mat",): "is a MATLAB file; write its image as CSV first: writematrix(IMAGE, 'OUT.csv')",
+    (".h5", ".hdf5", ".hdf", ".nc"): "is an HDF or NetCDF file, whose arrays gdalinfo lists; "
+    "convert one of them to TIFF first: gdal_translate ARRAY OUT.tif",
+    (".czi", ".lif", ".nd2", ".oib", ".oif"): "is a microscope's file; export it as TIFF first",
+    (".zip", ".7z", ".rar", ".tar", ".tar.gz", ".tgz"): "is an archive; unpack it first",
+}
 
 
 @contextmanager
@@ -97,7 +115,11 @@ def advice_for(name: str) -> str:
 
 def not_read(name: str) -> str:
     """What a file is by its suffix, and how to convert it, if it is of a kind that is not read."""
-    return next((way for ends, way in _NOT_READ.items() if name.lower().endswith(ends)), "")
+    return _by_suffix(_NOT_READ, name)
+
+
+def _by_suffix(ways: dict[tuple[str, ...], str], name: str) -> str:
+    return next((way for ends, way in ways.items() if name.lower().endswith(ends)), "")
 
 
 def suffix_is_raw(suffix: str) -> bool:
@@ -119,7 +141,7 @@ def _not_an_image(name: str) -> str:
         "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PPM, PFM, NPY, CSV, TSV, AVIF, HEIC, "
         "JPEG XL"
     )
-    way = remedy_for(head, "") or advice_for(name)
+    way = remedy_for(head, "") or advice_for(name) or _by_suffix(_NO_PICTURES, name)
     if not way and is_from_phone(head):
         return "is truncated or damaged"
     return way or f"is not an image, or damaged (known: {known})"

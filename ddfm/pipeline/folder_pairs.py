@@ -35,13 +35,21 @@ def pairs_of_folders(folders: Sequence[str | os.PathLike[str]], pattern: str | N
     if not pairing.pairs:
         if pattern is not None:
             raise InputError(_why_none(pattern, pairing))
-        others = " and ".join(str(folder) for folder in folders[1:])
-        raise InputError(
-            f"no image of {folders[0]} has a partner in {others} by its name; give a pattern such "
-            "as '{}_thermal.png:{}_rgb.jpg' to pair them, or rename the files of a pair alike"
-            + "".join(f"; {line}" for line in pairing.leftovers() if line.startswith("left out"))
-        )
+        left_out = (line for line in pairing.leftovers() if line.startswith("left out"))
+        raise InputError("; ".join([_why_no_name(folders), *left_out]))
     return pairing
+
+
+def _why_no_name(folders: Sequence[str | os.PathLike[str]]) -> str:
+    """Why no pair is found by the names of files."""
+    empty = next((folder for folder in folders if not image_files(folder)), None)
+    if empty is not None:
+        return f"{empty} holds no image, so there is no pair"
+    others = " and ".join(str(folder) for folder in folders[1:])
+    return (
+        f"no image of {folders[0]} has a partner in {others} by its name; give a pattern such as "
+        "'{}_thermal.png:{}_rgb.jpg' to pair them, or rename the files of a pair alike"
+    )
 
 
 def _why_none(pattern: str, pairing: Pairing) -> str:

@@ -72,6 +72,22 @@ def test_one_picture_given_twice_is_fused_with_a_message(pair, tmp_path):
     assert "same image" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
 
 
+def test_a_source_that_shows_nothing_is_named(pair, tmp_path):
+    """A picture taken with the lens cap on, and one of which only one value is data."""
+    black, gaps = tmp_path / "black.png", tmp_path / "gaps.npy"
+    Image.new("L", (20, 16)).save(black)
+    only = np.full((16, 20), np.nan, np.float32)
+    only[:9] = 20
+    np.save(gaps, only)
+    for blank in (black, gaps):
+        done = ddfm_run("fuse", blank, pair[1], "-o", tmp_path / "f.png", *FAST)
+        assert done.exit_code == 0
+        assert f"{blank}: all pixels are the same, so it shows nothing\n" in done.stderr
+    assert "nothing" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
+    dark = ("fuse", *pair, "-o", tmp_path / "f.png", "--range-a", "300", "400", *FAST)
+    assert "fused as black" in (said := ddfm_run(*dark).stderr) and "nothing" not in said
+
+
 def test_a_result_among_its_own_sources_is_named(pair, tmp_path):
     """`ddfm fuse f*.png -o fo.png`, typed twice."""
     first, other, again = (tmp_path / name for name in ("fo.png", "other.png", "again.png"))
@@ -292,7 +308,7 @@ def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path)
     plan = json.loads(ddfm_run("fuse", *folders, "-o", "out", "--dry-run", "--json").stdout)
     assert "FLIR film" in plan["left_out"][str(tmp_path / "vis" / "2.csq")]
     (tmp_path / "ir" / "1.png").unlink()
-    refused(ddfm_run("fuse", *folders, "-o", "out"), "has a partner", "FLIR film")
+    refused(ddfm_run("fuse", *folders, "-o", "out"), "ir holds no image", "FLIR film")
 
 
 def test_verbose_prints_a_line_for_each_stage(pair, tmp_path):

@@ -50,6 +50,14 @@ def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
         fuse(color, grey, prior="gaussian", task=task, **PLAIN)
 
 
+def test_a_swapped_thermal_image_is_taken_for_no_other_task():
+    color, thermal = image(0, channels=3), replace(read_image(image(1)), unit="°C", range=(0, 9))
+    with pytest.warns(DdfmWarning, match="infrared comes first") as warned:
+        fuse(color, thermal, prior="gaussian", **PLAIN)
+    (line,) = (str(one.message) for one in warned)
+    assert "medical" not in line and "multi" not in line and "task=ir-visible" in line
+
+
 def test_two_thermal_images_cause_a_warning_unless_the_task_is_given():
     """As from `ddfm fuse *.jpg` on radiometric files of different scenes."""
     one, other = (

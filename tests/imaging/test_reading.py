@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tracemalloc
 import warnings
 import zlib
@@ -370,7 +371,7 @@ def test_bad_paths_are_refused(tmp_path):
     assert "ddfm volume" in message(lambda: read_image(tmp_path / "IM0001"))
     assert "ddfm volume" in other_files(tmp_path)[tmp_path / "IM0001"]
     (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    assert "is not an image" in message(lambda: read_image(tmp_path / "a.eps"))
+    assert "is a document, not an image" in message(lambda: read_image(tmp_path / "a.eps"))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp", ".jp2"])
@@ -469,6 +470,33 @@ def test_the_preview_in_a_raw_file_is_not_taken_for_the_image(tmp_path, name):
         path.write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(1000))
     with pytest.raises(DdfmError, match="is a camera's raw file; develop it to TIFF first"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("a.exr", "is an OpenEXR file; convert it to TIFF first"),
+        ("a.PSD", "is the document of a drawing program; export it"),
+        ("a.svg", "is a document, not an image of pixels; export it"),
+        ("a.mat", r"is a MATLAB file; write its image as CSV first: writematrix\("),
+        ("a.h5", "is an HDF.*; convert one of them to TIFF first: gdal_translate"),
+        ("a.tar.gz", "is an archive; unpack it first"),
+        ("a.odd", "is not an image, or damaged"),
+    ],
+)
+def test_an_error_tells_how_to_make_an_image_of_a_file_of_another_kind(tmp_path, name, way):
+    (tmp_path / name).write_bytes(b"not a picture")
+    with pytest.raises(DdfmError, match=f"{re.escape(name)} {way}"):
+        read_image(tmp_path / name)
+
+
+def test_the_way_to_read_an_archive_of_arrays_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("IN.npz", NAME=np.arange(12, dtype=np.uint8).reshape(3, 4))
+    with pytest.raises(DdfmError, match="is an archive of arrays") as refusal:
+        read_image("IN.npz")
+    exec(str(refusal.value).partition("first: ")[2], {"numpy": np})
+    assert (read_image("OUT.npy").samples[..., 0] == np.arange(12).reshape(3, 4)).all()
 
 
 @pytest.mark.parametrize("rest", [b"\0\0\0\0", b"\xff\0\0\0", b"\x08\0\0\0", b"\x08\0\0\0\xff\xff"])

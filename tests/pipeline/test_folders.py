@@ -285,9 +285,14 @@ def test_bad_folders_are_refused(tmp_path, fuser):
         fuse_folders(ir, None, tmp_path / "out", fuser, pattern="{}.png")
     with pytest.raises(DdfmError, match="sources are read from .*; name a separate folder"):
         fuse_folders(ir, vis, ir / ".." / "ir", fuser)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DdfmError, match="no image of .* has a partner"):
-        fuse_folders(ir, tmp_path / "empty", tmp_path / "out", fuser)
+    other = tmp_path / "other"
+    other.mkdir()
+    for folders in ((ir, other), (other, ir)):
+        with pytest.raises(DdfmError, match="other holds no image, so there is no pair"):
+            fuse_folders(*folders, tmp_path / "out", fuser)
+    Image.new("L", (9, 9)).save(other / "unlike.png")
+    with pytest.raises(DdfmError, match="no image of .*/ir has a partner in .*/other by its name"):
+        fuse_folders(ir, other, tmp_path / "out", fuser)
     for pattern, why in (
         ("{}_ir.png:{}_photo.png", r"of 2 files that fit it, such as .*000_ir.png, no two have"),
         ("{}.bmp:{}.jpg", "no file fits it"),

@@ -447,7 +447,9 @@ def test_false_colours_are_recognised_as_on_the_command_line(page):
 
     grey = smooth((48, 36), 2).convert("L").convert("RGB")
     noise = Image.fromarray(np.uint8(picture(3, (48, 36))["pixels"] * 255))
-    pictures = [rendering((48, 36)), smooth((48, 36)), noise, grey, smooth((48, 36), 1.2)]
+    marked = grey.copy()
+    marked.paste((200, 20, 30), (0, 0, 12, 4))
+    pictures = [rendering((48, 36)), smooth((48, 36)), noise, grey, smooth((48, 36), 1.2), marked]
     look = """async ([[width, height], ...planes]) => {
         const {falseColored, isRendering} = await import('./colors.js');
         const [a, b] = planes.map(rgb => ({width, height, rgb: Float32Array.from(rgb)}));

@@ -2,6 +2,7 @@
 import {grey} from './pixels.js';
 
 const COLORED = [[0.1, 0.7], [0.2, 0.3]], ALIKE = 0.5, ORDERED = 0.8; // as there
+const GREY = 2.5 / 255, MOSTLY = 0.75, SOME = 0.1; // as there
 const BINS = 32, LOOK = 160, FIELDS = 24;
 
 /** Whether a picture, {width, height, rgb}, has colour anywhere. */
@@ -10,29 +11,50 @@ export function isColored({rgb}) {
   return rgb.subarray(0, count).some((r, k) => r !== rgb[count + k] || r !== rgb[2 * count + k]);
 }
 
-/** Which of two pictures, 'a' or 'b', is in false colours beside a photograph; null if none is. */
+/**
+ * Which of two pictures, 'a' or 'b', is in false colours, or grey with marks in colour, beside a
+ * photograph; null if none is.
+ */
 export function falseColored({a, b}) {
   if (!isColored(a) || !isColored(b)) return null;
-  const found = Object.entries({a, b}).filter(([, picture]) => isRendering(picture));
+  const found = Object.entries({a, b})
+    .filter(([, picture]) => isRendering(picture) || isGreyWithMarks(picture));
   return found.length === 1 && !alike(a, b) ? found[0][0] : null;
 }
 
 /** Whether the colours of a picture depend on its brightness, as a palette gives. */
 export function isRendering(picture) {
-  const step = Math.ceil(Math.max(picture.width, picture.height) / LOOK);
-  const places = size => Array.from({length: Math.ceil(size / step)}, (_, k) => k * step);
-  const {luma, chroma} = at(picture, places(picture.width), places(picture.height));
+  const {luma, chroma} = at(picture, ...lookedAt(picture));
   const total = sum(chroma.map(plane => sum(plane.map(v => v * v))));
   const share = explained(luma, chroma) / Math.max(total, 1e-12);
   return COLORED.some(([least, part]) => total > least ** 2 * luma.length && share > part);
 }
 
-/** Brightness, and the deviations of blue and red less brightness from their means. */
+/** Whether a picture in colour is grey nearly everywhere, as with a coloured logo in it. */
+export function isGreyWithMarks(picture) {
+  const {luma, spread} = at(picture, ...lookedAt(picture));
+  const between = spread.filter((_, k) => luma[k] > 0.1 && luma[k] < 0.9);
+  const greys = between.filter(difference => difference <= GREY);
+  return isColored(picture) && between.length > SOME * luma.length
+    && greys.length > MOSTLY * between.length;
+}
+
+/** Columns and rows of at most LOOK points a side. */
+function lookedAt({width, height}) {
+  const step = Math.ceil(Math.max(width, height) / LOOK);
+  return [width, height].map(size => Array.from({length: Math.ceil(size / step)}, (_, k) => k * step));
+}
+
+/**
+ * Brightness, the difference of the channels, and the deviations of blue and red less brightness
+ * from their means.
+ */
 function at({width, height, rgb}, columns, rows) {
   const places = rows.flatMap(y => columns.map(x => y * width + x)), count = width * height;
   const [r, g, b] = [0, 1, 2].map(c => places.map(k => rgb[c * count + k]));
   const luma = [...grey(Float32Array.from([...r, ...g, ...b]))];
-  return {luma, chroma: [b, r].map(plane => centred(plane.map((v, k) => v - luma[k])))};
+  const spread = r.map((v, k) => Math.max(v, g[k], b[k]) - Math.min(v, g[k], b[k]));
+  return {luma, spread, chroma: [b, r].map(plane => centred(plane.map((v, k) => v - luma[k])))};
 }
 
 const sum = values => values.reduce((total, value) => total + value, 0);

@@ -1,5 +1,5 @@
 // The page: reads two images, and shows what the worker makes of them. All pixels stay here.
-import {falseColored, isColored, isRendering} from './colors.js';
+import {falseColored, isColored, isGreyWithMarks, isRendering} from './colors.js';
 import {exifOf, exifFor, withExif} from './exif.js';
 import {asRGB, cropped, filled, gapsOfBoth, grey, mixed, padded, resized, toImageData}
   from './pixels.js';
@@ -228,10 +228,11 @@ function warnings(noise, rendering) {
     side => sources[side].radiometric].map(is => ['a', 'b'].filter(is));
   const {a, b} = sources;
   return [
-    rendering && `${named([rendering])} seems to be temperatures in false colours, and was fused as `
-      + 'grey, by their brightness. White-hot grey without a logo gives a better result, as does '
-      + 'ddfm on the command line, which knows palettes.',
-    (rendering === 'b' || isColored(a) && !isColored(b) && !isRendering(a))
+    rendering && `${named([rendering])} seems to be temperatures in false colours, or grey with a logo `
+      + 'or marks in colour, and was fused as grey, by its brightness. White-hot grey without a logo '
+      + 'gives a better result, as does ddfm on the command line, which knows palettes.',
+    (rendering === 'b'
+      || isColored(a) && !isColored(b) && !isRendering(a) && !isGreyWithMarks(a))
       && `${a.name} was taken as infrared and ${b.name} as visible. If that is wrong, swap them.`,
     warm.length && `${named(warm)}: the temperatures in this file were not used, only the image that `
       + 'the camera made of them. ddfm on the command line uses them, and the photograph beside them.',

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+import ddfm
 from ddfm.errors import DdfmWarning
 from ddfm.imaging.colormaps import colored
 from ddfm.imaging.picture import from_array
 from ddfm.imaging.sources import read_sources
 from ddfm.imaging.thermal.palettes import levels_along_palette
-from ddfm.imaging.thermal.renderings import in_false_colors
+from ddfm.imaging.thermal.renderings import in_false_colors, is_grey_with_marks
 
 
 @pytest.fixture
@@ -61,6 +62,50 @@ def test_colours_that_show_no_palette_are_fused_by_their_brightness():
     grey = np.repeat(temperatures()[..., None], 3, axis=2)
     partly = np.concatenate([colored(temperatures() * 0.6, "ember"), grey])  # in a photograph
     assert levels_along_palette(partly) is None
+
+
+def grey_with_marks() -> np.ndarray:
+    """A rendering in grey with a red logo and a blue mark, whose hottest spot is red."""
+    made = np.repeat(temperatures()[..., None] * 0.9, 3, axis=2)
+    made[:4, :12] = (0.8, 0.1, 0.1)
+    made[30, 5:11] = made[27:33, 8] = (0.1, 0.2, 1)
+    made[20:24, 30:36] = (1, 0.2, 0)
+    return made
+
+
+def test_a_rendering_in_grey_with_a_logo_is_fused_in_grey_with_a_warning(photograph):
+    with pytest.warns(DdfmWarning, match="is grey apart from colours like those of a logo"):
+        thermal, visible = read_sources((grey_with_marks(), photograph))
+    assert not thermal.is_color and visible.is_color
+    levels = thermal.pixels[..., 0]
+    assert levels[12:, 40:] == pytest.approx(temperatures()[12:, 40:] * 0.9)
+    assert (levels[20:24, 30:36] == 1).all()  # what is hot stays bright
+
+
+def test_an_infrared_picture_with_marks_in_colour_is_no_exposure_of_the_photograph(photograph):
+    with pytest.warns(DdfmWarning, match="is grey apart from colours"):
+        fusion = ddfm.fuse(grey_with_marks(), photograph, prior="gaussian", steps=1)
+    assert fusion.settings["task"] == "ir-visible"
+
+
+def test_an_infrared_picture_with_marks_in_colour_comes_first_beside_a_grey_photograph(photograph):
+    grey = photograph.mean(axis=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as that the photograph should be given first
+        ddfm.fuse(grey_with_marks(), grey, prior="gaussian", steps=1, look=False)
+    with pytest.warns(DdfmWarning, match="infrared comes first"):
+        ddfm.fuse(photograph, grey, prior="gaussian", steps=1, look=False)
+
+
+def test_photographs_that_are_grey_in_part_are_in_colour(photograph):
+    """Half of the scene has no colour, and a photograph of night is black nearly everywhere."""
+    half = photograph.copy()
+    half[:, :32] = half[:, :32].mean(axis=2, keepdims=True)
+    night = photograph * np.float32(0.05)
+    night[::12, ::12] = (1, 0.7, 0.3)
+    assert is_grey_with_marks(from_array(grey_with_marks()))
+    for other in (photograph, half, night):
+        assert not is_grey_with_marks(from_array(other))
 
 
 def test_other_coloured_sources_are_not_changed(photograph):
