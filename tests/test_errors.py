@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import ddfm
-from ddfm.errors import missing_extra
+from ddfm import errors
+from ddfm.errors import missing_extra, quoted
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,12 @@ def test_a_library_that_is_installed_but_broken_is_not_called_missing():
     assert str(absent) == "a video needs the package av: pip install 'ddfm[video]'"
     broken = missing_extra("av", "video", "a video", ImportError("DLL load failed"))
     assert "installed but cannot be imported (DLL load failed): pip install -" in str(broken)
+
+
+def test_hints_can_be_typed_into_the_shells_of_windows(monkeypatch):
+    assert quoted("my photo.png") == "'my photo.png'"
+    monkeypatch.setattr(errors, "_WINDOWS", True)
+    assert quoted(r"C:\warm\a.png") == r"C:\warm\a.png"
+    assert quoted(r"C:\my photos\a&b.png") == r'"C:\my photos\a&b.png"'
+    absent = missing_extra("av", "video", "a video", ModuleNotFoundError())
+    assert str(absent).endswith('pip install "ddfm[video]"')
