@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
+import re
+import shlex
 import sys
 import unicodedata
 import warnings
@@ -36,12 +39,14 @@ __all__ = [
     "one_line",
     "percent",
     "printable",
+    "quoted",
     "short",
     "unknown",
     "warn",
     "why_failed",
 ]
 
+_WINDOWS = os.name == "nt"
 # Unicode categories: control, format, surrogate, separators of lines and paragraphs.
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
@@ -93,6 +98,13 @@ def warn(message: str, category: type[DdfmWarning] = DdfmWarning) -> None:
     warnings.warn(message, category, stacklevel=outside)
 
 
+def quoted(word: str) -> str:
+    """A word of a command as the user types it: the shells of Windows take double quotes only."""
+    if not _WINDOWS:
+        return shlex.quote(word)
+    return word if re.fullmatch(r"[\w.:/\\-]+", word) else f'"{word}"'
+
+
 def missing_extra(library: str, extra: str, purpose: str, error: ImportError) -> MissingExtra:
     """What to raise if an optional library cannot be imported.
 
@@ -102,11 +114,12 @@ def missing_extra(library: str, extra: str, purpose: str, error: ImportError) ->
         purpose: what needs it.
         error: what its import raised.
     """
+    wanted = quoted(f"ddfm[{extra}]")
     if isinstance(error, ModuleNotFoundError):
-        return MissingExtra(f"{purpose} needs the package {library}: pip install 'ddfm[{extra}]'")
+        return MissingExtra(f"{purpose} needs the package {library}: pip install {wanted}")
     return MissingExtra(
         f"{purpose} needs the package {library}, which is installed but cannot be imported "
-        f"({one_line(error)}): pip install --upgrade 'ddfm[{extra}]'"
+        f"({one_line(error)}): pip install --upgrade {wanted}"
     )
 
 

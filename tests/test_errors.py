@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import ddfm
-from ddfm.errors import missing_extra
+from ddfm import errors
+from ddfm.errors import missing_extra, quoted
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,12 @@ def test_a_warning_names_the_line_of_the_caller():
     with pytest.warns(ddfm.DdfmWarning, match="uint8") as seen:
         ddfm.fuse(counts, counts)
     assert {one.filename for one in seen} == {__file__}
+
+
+def test_hints_can_be_typed_into_the_shells_of_windows(monkeypatch):
+    assert quoted("my photo.png") == "'my photo.png'"
+    monkeypatch.setattr(errors, "_WINDOWS", True)
+    assert quoted(r"C:\warm\a.png") == r"C:\warm\a.png"
+    assert quoted(r"C:\my photos\a&b.png") == r'"C:\my photos\a&b.png"'
+    absent = missing_extra("av", "video", "a video", ModuleNotFoundError())
+    assert str(absent).endswith('pip install "ddfm[video]"')

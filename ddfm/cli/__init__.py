@@ -13,7 +13,6 @@ To add a command, write it in a file of its own, import everything except click 
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import warnings
@@ -41,7 +40,7 @@ from ddfm.cli.training import train_dmfuse, train_prior
 from ddfm.cli.volume import volume
 from ddfm.cli.web import web
 from ddfm.cli.writing import say
-from ddfm.errors import DdfmError, DdfmWarning, is_out_of_memory, unknown
+from ddfm.errors import DdfmError, DdfmWarning, is_out_of_memory, quoted, unknown
 from ddfm.version import __version__
 
 __all__ = ["main"]
@@ -88,7 +87,7 @@ class Program(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Suggests `ddfm fuse` if files are given without a command."""
         if args and args[0] not in self.commands and ("." in args[0] or os.path.exists(args[0])):
-            sources = shlex.join(args)
+            sources = " ".join(map(quoted, args))
             hint = sources if "-o" in args else f"{sources} -o fused.png"
             raise click.UsageError(f"{args[0]} is not a command; to fuse, type: ddfm fuse {hint}")
         return super().resolve_command(ctx, args)
@@ -175,7 +174,7 @@ def _as_file(error: click.ClickException) -> str:
     if not isinstance(error, click.NoSuchOption):
         return ""
     meant = [name for name in sorted(os.listdir()) if name.startswith(error.option_name)]
-    return f" If you mean the file, type {shlex.quote(f'./{meant[0]}')}." if meant else ""
+    return f" If you mean the file, type {quoted(f'./{meant[0]}')}." if meant else ""
 
 
 def _new_line() -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ddfm.errors import percent
+from ddfm.errors import percent, quoted
 
 __all__ = ["lines_about"]
 
@@ -40,7 +39,7 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
     yield _corrects(looked)
     if looked["unit"]:
         other = "" if looked["photograph"] else " PHOTOGRAPH"
-        yield f"  fuse      ddfm fuse {shlex.quote(looked['picture'])}{other} -o OUT"
+        yield f"  fuse      ddfm fuse {quoted(looked['picture'])}{other} -o OUT"
 
 
 def _values(looked: Looked) -> Iterator[str]:
@@ -125,7 +124,7 @@ def _of_video(looked: Looked) -> Iterator[str]:
 def _of_folder(looked: Looked) -> Iterator[str]:
     from ddfm.imaging.pairing import counted
 
-    folder = shlex.quote(looked["folder"])
+    folder = quoted(looked["folder"])
     if "series" in looked:
         for number, modality, count in looked["series"]:
             which = "without a number" if number is None else number

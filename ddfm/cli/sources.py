@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import os
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import combinations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ddfm.cli.opening import RANGES
 from ddfm.cli.pipes import DASH
 from ddfm.cli.writing import say
-from ddfm.errors import DdfmError, InputError, StorageError
+from ddfm.errors import DdfmError, InputError, StorageError, quoted
 
 if TYPE_CHECKING:
     from ddfm.imaging.picture import Picture
@@ -189,14 +188,14 @@ def _meant(sources: Sequence[Path]) -> str:
     for count in range(2, len(sources) + 1):
         whole = " ".join(map(str, sources[:count]))
         if os.path.exists(whole):
-            return f"; put a name with spaces in quotes: {shlex.quote(whole)}"
+            return f"; put a name with spaces in quotes: {quoted(whole)}"
     if missing.is_symlink():
         return f"; it is a link to {missing.readlink()}, which is missing or leads back to it"
     there = _beside(missing)
     if fnmatch.filter(there, missing.name):
         return "; without quotes, the shell replaces the pattern by the names that match it"
     near = difflib.get_close_matches(missing.name, there, n=1, cutoff=0.7)
-    return f"; did you mean {shlex.quote(str(missing.with_name(near[0])))}?" if near else ""
+    return f"; did you mean {quoted(str(missing.with_name(near[0])))}?" if near else ""
 
 
 def _beside(path: Path) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, features
 
+from ddfm.errors import quoted
 from ddfm.imaging.formats.jpegxl import jpegxl_size
 from ddfm.storage.budget import ask_pixels
 
@@ -91,7 +92,7 @@ def remedy_for(head: bytes, suffix: str) -> str:
     kind = _kind_of(head) or next((k for k in _KINDS if suffix.lower() in k.suffixes), None)
     if kind is None or kind.is_read:
         return ""
-    way = f"pip install '{kind.install}' reads it, or " if kind.install else ""
+    way = f"pip install {quoted(kind.install)} reads it, or " if kind.install else ""
     return f"is {kind.called}; {way}convert it first: {kind.convert}"
 
 
