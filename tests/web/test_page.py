@@ -243,11 +243,40 @@ def test_a_damaged_file_causes_a_message(page):
     broken = given(picture(1)) | {"name": "broken.png"}
     page.set_input_files("#file-a", broken | {"buffer": broken["buffer"][:60]})
     page.wait_for_selector("#warning:not([hidden])")
-    assert "broken.png is not an image" in page.inner_text("#warning")
+    assert "broken.png is damaged: its end is missing" in page.inner_text("#warning")
     page.set_input_files("#file-a", given(picture(1)))
     page.set_input_files("#file-b", given(picture(2, (40, 37))))
     page.wait_for_selector("#warning:not([hidden])")
     assert "of the same size" in page.inner_text("#warning")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "late.jpg", "a.webp"])
+def test_a_file_without_its_end_is_recognised(page, name):
+    """Firefox and WebKit show the part that is there, and it would be fused in silence."""
+    look = "async data => (await import('./reading.js')).endsEarly(new Uint8Array(data))"
+    how = {"progressive": True} if name == "late.jpg" else {}
+    thumbnail = b"Exif\0\0II*\0\xff\xd8\xff\xd9"  # whose end is not that of the file
+    data = file_of(smooth((301, 170), 9), name, exif=thumbnail, **how)["buffer"]
+    if name.endswith("jpg"):
+        at = data.index(b"\xff\xdb")
+        data = data[:at] + b"\xff\xff" + data[at:]  # which may precede any marker
+    for whole in (data, data + b"more behind it"):
+        assert page.evaluate(look, list(whole)) is False
+    for length in (8, 60, len(data) // 2, len(data) - (8 if name == "a.png" else 2)):
+        assert page.evaluate(look, list(data[:length])) is True
+
+
+def test_a_browser_that_gives_false_pixels_is_not_trusted(page):
+    """As Firefox with resistFingerprinting does, Tor Browser for one, which fused noise."""
+    page.evaluate("""() => {
+        const of = OffscreenCanvasRenderingContext2D.prototype, read = of.getImageData;
+        of.getImageData = function (...where) {
+            const image = read.apply(this, where);
+            return new ImageData(image.data.map(() => 256 * Math.random()), image.width);
+        };
+    }""")
+    page.set_input_files("#file-a", given(picture(1)))
+    page.wait_for_selector("#warning:text('gives pages false pixels')")
 
 
 def file_of(image, name, **how):
@@ -566,7 +595,7 @@ def test_the_last_file_counts_whatever_is_still_being_read_or_fused(page):
     dropped(page, "main", picture(1), picture(2))
     page.set_input_files("#file-a", broken | {"buffer": broken["buffer"][:60]})
     page.wait_for_timeout(1500)
-    assert "broken.png is not an image" in page.inner_text("#warning")
+    assert "broken.png is damaged" in page.inner_text("#warning")
     assert not page.is_visible("#result")
     page.evaluate("""() => {
         const decode = createImageBitmap;
