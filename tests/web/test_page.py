@@ -653,6 +653,7 @@ def test_a_picture_of_16_bits_is_named(page):
     page.wait_for_selector("#warning:not([hidden])")
     said = page.inner_text("#warning")
     assert said.startswith("raw.png: 16 bits") and "raw.png and 2.png: noisy" in said
+    assert "Only 1 of 256 levels are left of raw.png" in said
 
 
 def as_registered(a, b, transform):

@@ -38,6 +38,7 @@ for (const [name, title] of [['default', 'Default'], ['dmfuse', 'DMFuse, a netwo
 
 const THUMBNAIL = 250_000; // most pixels in which a source is shown
 const COARSER = 1.25; // least ratio of sides at which a picture is enlarged to the other's size
+const FLAT = 64; // levels of 256 below which a picture of 16 bits was not stretched
 const LEAST_TRIED = 500_000; // pixels at which a fusion that failed is not tried at half of them
 const most = () => Math.min($('most').value, site.graphs[$('method').value].pixels);
 // A phone has less memory, and takes longer.
@@ -272,9 +273,19 @@ function warnings(noise, rendering) {
       + 'the camera made of them. ddfm on the command line uses them, and the photograph beside them.',
     deep.length && `${named(deep)}: 16 bits, of which this page uses the upper 8. ddfm on the `
       + 'command line uses all.',
+    ...deep.map(side => sources[side]).filter(source => levels(source) < FLAT).map(source =>
+      `Only ${levels(source)} of 256 levels are left of ${source.name}, as of raw temperatures: here `
+      + 'it is nearly without contrast. Stretch it to 8 bits first, or use ddfm on the command line.'),
     loud.length && `${named(loud)}: noisy. ddfm on the command line removes noise first, which `
       + 'this page does not.',
   ].filter(Boolean).join(' ');
+}
+
+/** How many levels of 256 lie from the darkest to the brightest of a picture. */
+function levels({rgb}) {
+  let [least, most] = [1, 0];
+  for (const value of rgb) [least, most] = [Math.min(least, value), Math.max(most, value)];
+  return 1 + Math.round(255 * (most - least));
 }
 
 function repaint() {
