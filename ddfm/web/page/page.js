@@ -1,6 +1,9 @@
 // The page: reads two images, and shows what the worker makes of them. All pixels stay here.
+import {aligning} from './aligning.js';
 import {falseColored, isColored, isGreyWithMarks, isRendering} from './colors.js';
 import {exifOf, exifFor, withExif} from './exif.js';
+import {continued} from './gaps.js';
+import {laid} from './laying.js';
 import {asRGB, cropped, filled, gapsOfBoth, grey, mixed, padded, resized, toImageData}
   from './pixels.js';
 import {fitting, isDeep, isRadiometric, read} from './reading.js';
@@ -35,6 +38,7 @@ for (const [name, title] of [['default', 'Default'], ['dmfuse', 'DMFuse, a netwo
 
 const THUMBNAIL = 250_000; // most pixels in which a source is shown
 const COARSER = 1.25; // least ratio of sides at which a picture is enlarged to the other's size
+const FLAT = 64; // levels of 256 below which a picture of 16 bits was not stretched
 const LEAST_TRIED = 500_000; // pixels at which a fusion that failed is not tried at half of them
 const most = () => Math.min($('most').value, site.graphs[$('method').value].pixels);
 // A phone has less memory, and takes longer.
@@ -80,6 +84,23 @@ function fail(text) {
 /** On a phone, what is said is below the visible part. */
 function reveal(id) { $(id).scrollIntoView({block: 'nearest'}); }
 
+// Where the infrared image lies, if it was aligned by hand.
+const place = aligning($('align'), () => {
+  anew();
+  $('result').hidden = true;
+  warn('');
+  say('Press Fuse once the images lie on each other.');
+}, warn);
+$('align').querySelector('[name=apply]').onclick = () => {
+  place.use();
+  fuse();
+};
+$('align').querySelector('[name=reset]').onclick = () => {
+  place.reset();
+  warn('');
+  fuse();
+};
+
 function again(side) { if (sources[side]) choose(side, chosen[side]); }
 
 async function choose(side, file) {
@@ -116,6 +137,7 @@ function show(side) {
   canvas.hidden = !source;
   drop.querySelector('output').textContent = source ? `${source.name}, ${told(source.whole)}` : '';
   if (source) draw(canvas, resized(source, fitting(source, THUMBNAIL)));
+  place.show(sources.a, sources.b);
 }
 
 const told = ({width, height}) => `${width} × ${height}`;
@@ -128,6 +150,7 @@ function draw(canvas, picture) {
 
 /** The size that two pictures would be fused at on the command line; null if it would refuse them. */
 function common(a, b) {
+  if (place.used) return b.whole;
   const [small, large] = [a.whole, b.whole].sort((p, q) => p.height - q.height || p.width - q.width);
   if (small.width === large.width && small.height === large.height) return large;
   const shape = large.width / large.height;
@@ -142,7 +165,10 @@ async function fuse() {
   $('result').hidden = true;
   if (!a || !b) return say(`Choose the ${a ? 'visible' : 'infrared'} image.`);
   const whole = common(a, b);
-  if (!whole) return fail(unlike(a, b));
+  if (!whole) {
+    $('align').open = true;
+    return fail(unlike(a, b));
+  }
   note(1);
   try {
     for (let pixels = Math.min(most(), whole.width * whole.height); ; pixels /= 2) {
@@ -166,10 +192,11 @@ async function fuse() {
 
 function unlike(a, b) {
   const turned = a.whole.width * b.whole.width === a.whole.height * b.whole.height;
-  return `${a.name} has ${told(a.whole)} pixels and ${b.name} ${told(b.whole)}; this page needs `
-    + 'registered images of the same size, or of the same shape and very different size. '
+  return `${a.name} has ${told(a.whole)} pixels and ${b.name} ${told(b.whole)}, so they do not show `
+    + 'the same part of the scene. '
     + (turned ? 'One of them seems to be rotated by 90 degrees: rotate it first.'
-      : 'Use ddfm on the command line for others (--resize, --align auto).');
+      : 'Align them by hand above, then press Fuse; ddfm on the command line can do it by itself '
+        + '(--align auto).');
 }
 
 async function fuseAt(size, mine) {
@@ -177,19 +204,23 @@ async function fuseAt(size, mine) {
   say(`Fusing ${told(size)} pixels …`);
   reveal('busy');
   await new Promise(done => setTimeout(done)); // which shows this
-  const pair = {a: resized(sources.a, size), b: resized(sources.b, size)};
+  const pair = {a: placed(size), b: resized(sources.b, size)};
+  if (pair.a.gaps?.every(Boolean)) return fail('The infrared image lies beside the visible one.');
   const rendering = falseColored(pair), planes = {};
   for (const side of ['a', 'b']) planes[side] = grey(pair[side].rgb);
+  const given = {...planes};
   for (const [side, other] of ['ab', 'ba']) {
     const {rgb, gaps} = pair[side];
-    // So that the other decides there alone.
-    if (gaps) pair[side] = {...pair[side], rgb: filled(rgb, gaps, planes[other])};
+    if (!gaps) continue;
+    // So that the other decides there alone, and no rim shows.
+    planes[side] = continued(given[side], gaps, given[other], pair[other].gaps, width, height);
+    pair[side] = {...pair[side], rgb: filled(rgb, gaps, planes[side])};
   }
-  for (const side of ['a', 'b']) if (pair[side].gaps) planes[side] = grey(pair[side].rgb);
   const noise = {};
   for (const side of ['a', 'b']) {
     const own = sources[side]; // enlarged, noise would look like texture
-    const small = own.width < width && Math.min(own.width, own.height) >= site.least && !own.gaps;
+    const alone = own.width < width || place.used && side === 'a';
+    const small = alone && Math.min(own.width, own.height) >= site.least && !own.gaps;
     const x = small ? {data: grey(own.rgb), dims: [1, 1, own.height, own.width]}
       : {data: planes[side], dims: [1, 1, height, width]};
     noise[side] = (await run('noise', {x})).data[0];
@@ -211,12 +242,17 @@ async function fuseAt(size, mine) {
   warn(warnings(noise, rendering));
 }
 
+/** The infrared image on the grid of the visible one. */
+function placed(size) {
+  return place.used ? laid(sources.a, place.between(sources.a, size), size) : resized(sources.a, size);
+}
+
 /** What the pair was fused at, if that is not the size of both. */
 function sized(size) {
   const whole = common(sources.a, sources.b), {a, b} = sources;
   const millions = (size.width * size.height / 1e6).toFixed(1);
   const reduced = size.width < whole.width;
-  const small = [a, b].filter(({whole}) => whole.width < size.width);
+  const small = place.used ? [] : [a, b].filter(({whole}) => whole.width < size.width);
   return (reduced ? `The pair was fused at ${told(size)} (${millions} million pixels) of `
     + `${told(whole)}. ` : 'Fused. ')
     + small.map(source => `${source.name} was enlarged from ${told(source.whole)}. `).join('');
@@ -238,9 +274,19 @@ function warnings(noise, rendering) {
       + 'the camera made of them. ddfm on the command line uses them, and the photograph beside them.',
     deep.length && `${named(deep)}: 16 bits, of which this page uses the upper 8. ddfm on the `
       + 'command line uses all.',
+    ...deep.map(side => sources[side]).filter(source => levels(source) < FLAT).map(source =>
+      `Only ${levels(source)} of 256 levels are left of ${source.name}, as of raw temperatures: here `
+      + 'it is nearly without contrast. Stretch it to 8 bits first, or use ddfm on the command line.'),
     loud.length && `${named(loud)}: noisy. ddfm on the command line removes noise first, which `
       + 'this page does not.',
   ].filter(Boolean).join(' ');
+}
+
+/** How many levels of 256 lie from the darkest to the brightest of a picture. */
+function levels({rgb}) {
+  let [least, most] = [1, 0];
+  for (const value of rgb) [least, most] = [Math.min(least, value), Math.max(most, value)];
+  return 1 + Math.round(255 * (most - least));
 }
 
 function repaint() {
@@ -317,6 +363,7 @@ function put(side, file) {
 }
 
 $('swap').onclick = async () => {
+  if (sources.a && sources.b) place.swap();
   const [a, b] = ['a', 'b'].map(side => $(`file-${side}`));
   [sources.a, sources.b] = [sources.b, sources.a];
   [chosen.a, chosen.b] = [chosen.b, chosen.a];

@@ -21,6 +21,12 @@ export async function read(file, bytes, pixels) {
     throw new Error(`${file.name} has ${told.width} × ${told.height} pixels; this page reads at most `
       + `${DECODED / 1e6} million. Reduce it, or use ddfm on the command line.`);
   }
+  if (endsEarly(bytes)) throw new Error(`${file.name} is damaged: its end is missing. Copy it anew.`);
+  if (!readsBack()) {
+    throw new Error('This browser gives pages false pixels of their own images, as a protection against '
+      + 'being recognised (fingerprinting), so nothing can be fused here. Allow this page to read its '
+      + 'canvas, or use another browser.');
+  }
   let image;
   try {
     // Upright, and in the colours of sRGB, as the download is.
@@ -63,6 +69,37 @@ async function pixelsOf(image, from, to, opaque) {
 const text = (bytes, from, length) => String.fromCharCode(...bytes.subarray(from, from + length));
 
 function isOpaque(bytes) { return bytes[0] === 0xff && bytes[1] === 0xd8; } // JPEG
+
+/** Whether the end of a PNG, JPEG or WebP is missing; Firefox and Safari would show the part there. */
+export function endsEarly(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  try {
+    if (text(bytes, 1, 3) === 'PNG') {
+      let at = 8;
+      while (text(bytes, at + 4, 4) !== 'IEND') at += 12 + view.getUint32(at);
+      return false;
+    }
+    if (isOpaque(bytes)) {
+      let at = 2;
+      while (bytes[at + 1] !== 0xda) { // the first scan
+        at += bytes[at + 1] === 0xff ? 1 : 2 + view.getUint16(at + 2);
+      }
+      while (bytes[at] !== 0xff || bytes[at + 1] !== 0xd9) view.getUint8(++at);
+      return false;
+    }
+    return text(bytes, 0, 4) === 'RIFF' && view.getUint32(4, true) + 8 > bytes.length;
+  } catch {
+    return true;
+  }
+}
+
+/** Whether a canvas returns the pixels that were drawn; a browser may change some by 1 and no more. */
+function readsBack() {
+  const drawn = new ImageData(64, 64), context = new OffscreenCanvas(64, 64).getContext('2d');
+  drawn.data.forEach((_, k) => { drawn.data[k] = k % 4 === 3 ? 255 : k * 7; });
+  context.putImageData(drawn, 0, 0);
+  return context.getImageData(0, 0, 64, 64).data.every((v, k) => Math.abs(v - drawn.data[k]) <= 2);
+}
 
 /** Whether a PNG has 16 bits; the browser drops the lower 8. */
 export function isDeep(bytes) { return text(bytes, 1, 3) === 'PNG' && bytes[24] === 16; }
