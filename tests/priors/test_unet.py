@@ -146,11 +146,6 @@ def test_the_network_has_the_keys_and_shapes_of_openais(mult, attention, paramet
     assert told["channel_mult"] == mult and told["attention"] == attention
 
 
-def test_the_default_configuration_is_that_of_the_256_network():
-    assert UNetConfig().channel_mult == (1, 1, 2, 2, 4, 4)
-    assert UNetConfig().multiple == 32
-
-
 @pytest.mark.parametrize("updown", [False, True])
 def test_scales_finer_than_wanted_are_left_out_and_not_computed(updown):
     config = UNetConfig(
