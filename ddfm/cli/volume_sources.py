@@ -96,8 +96,11 @@ volume_options = all_of(
         help="How many slices go through the network at once; more keep a GPU busier.",
     ),
 )
-_KEYWORDS = ("axis", "window_a", "window_b", "percentiles", "colormap_a", "colormap_b", "fwhm_b")
-_KEYWORDS += ("more_windows", "more_colormaps", "together")
+_HOW = (
+    "axis", "window_a", "window_b", "percentiles", "colormap_a", "colormap_b", "fwhm_b",
+    "more_windows", "more_colormaps", "together",
+)  # fmt: skip
+_WHICH = ("series_a", "series_b", "numbers")
 
 
 def how_and_which(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -105,6 +108,5 @@ def how_and_which(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
     What to read has the names used in a record.
     """
-    how = {name: options.pop(parameter_of(name)) for name in _KEYWORDS}
-    which = ("series_a", "series_b", "numbers")
-    return how, {name: options.pop(parameter_of(name)) for name in which}
+    how = {name: options.pop(parameter_of(name)) for name in _HOW}
+    return how, {name: options.pop(parameter_of(name)) for name in _WHICH}
