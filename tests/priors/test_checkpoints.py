@@ -22,7 +22,7 @@ from ddfm.priors.checkpoints import read_state_dict, save_checkpoint
 from ddfm.priors.load import load_checkpoint
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
-from scenes import TINY
+from scenes import TINY, stirred
 
 CONFIG = UNetConfig(
     in_channels=1,
@@ -41,11 +41,7 @@ T = torch.tensor([10, 700])
 
 @pytest.fixture(scope="module")
 def network() -> UNet:
-    unet = UNet(CONFIG).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(0)
-    for weight in unet.parameters():
-        weight += 0.1 * torch.randn(weight.shape, generator=generator)
-    return unet
+    return stirred(UNet(CONFIG)).requires_grad_(False)
 
 
 @pytest.fixture
