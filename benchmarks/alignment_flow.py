@@ -73,8 +73,7 @@ def _field(like: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndar
     """(H, W, 2): the position in the original image that the displaced one shows at each pixel."""
     moves = spread_out(rng.standard_normal((*GRID, 2)), (like.shape[0], like.shape[1]))
     moves -= moves.mean((0, 1))
-    scaled: np.ndarray = moves * pixels / np.sqrt((moves**2).sum(2).mean())
-    return scaled
+    return moves * pixels / np.sqrt((moves**2).sum(2).mean())
 
 
 def _displaced(image: np.ndarray, field: np.ndarray) -> np.ndarray:

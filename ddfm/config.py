@@ -21,7 +21,7 @@ from ddfm.arguments import (
     text,
     whole_number,
 )
-from ddfm.diffusion.choices import check_sampler
+from ddfm.diffusion import SAMPLERS
 from ddfm.errors import InputError, short, unknown
 from ddfm.extensions import find_part
 from ddfm.priors.respacing import counts_of
@@ -202,7 +202,7 @@ class FusionConfig:
         """Refuses unknown likelihoods and samplers, and invalid respacings."""
         _recipe(self.likelihood, "ir-visible")
         if isinstance(self.sampler, str):
-            check_sampler(self.sampler)
+            find_part("sampler", self.sampler, dict.fromkeys(SAMPLERS))
         if self.steps is not None:
             counts_of(self.steps)
 

@@ -36,7 +36,7 @@ from ddfm.fusing.checks import (
 )
 from ddfm.fusing.ready import made_ready, task_of
 from ddfm.fusing.results import results
-from ddfm.fusing.run import Model, Run, run
+from ddfm.fusing.run import Model, run
 from ddfm.numerics.device import find_device, find_dtype, undisturbed
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
@@ -362,19 +362,14 @@ class Fuser:
         attribution: bool = False,
     ) -> list[Fusion]:
         """Fuses groups of one size, number and task together; with maps, a single group."""
-        done = self._run(groups, task, watch, guess)
+        self.check_number(len(groups[0].pictures))
+        done = run(groups, self.resolved(task), self._model, watch, guess)
         fusions = results(done, watch, self.settings(task))
         if samples:
             fusions = [replace(fusions[0], uncertainty=done.uncertainty(samples))]
         if attribution:
             fusions = [replace(fusions[0], attribution=done.attribution())]
         return fusions
-
-    def _run(
-        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None
-    ) -> Run:
-        self.check_number(len(groups[0].pictures))
-        return run(groups, self.resolved(task), self._model, watch, guess)
 
     @property
     def _model(self) -> Model:

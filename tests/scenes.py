@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from PIL import Image
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
+
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 PLAIN = {"likelihood": "paper", "steps": 4, "device": "cpu"}
 # Of the design of the shipped prior, but tiny; sizes are multiples of 4.
@@ -36,6 +39,15 @@ def network(channels: int = 1) -> UNetPrior:
         for weight in unet.parameters():  # some of which begin as zero
             weight += 0.05 * torch.randn(weight.shape)
     return UNetPrior(unet, alphas_bar("linear"), kind="v", name="random")
+
+
+def stirred(network: Network) -> Network:
+    """Moves weights away from the zeros and ones with which networks start, always in one way."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    return network.eval()
 
 
 def image(

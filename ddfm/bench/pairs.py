@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,17 +26,26 @@ from ddfm.version import __version__
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["CleanWork", "Measure", "against_sources", "as_metrics", "fuse_pairs", "metrics_of"]
+__all__ = ["CleanWork", "Measure", "as_metrics", "fuse_pairs", "metrics_of"]
 
 Pictures = tuple[Picture, ...]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Measures a result; `how` is everything else that the values depend on."""
+    """Measures a result by all metrics, against its sources."""
 
-    how: Entry
-    values: Callable[[Path, Pictures], dict[str, float]]
+    task: str
+    ssim_range: float
+
+    @property
+    def how(self) -> Entry:
+        """Everything that the values depend on but the result and its sources."""
+        return {"version": __version__, "task": self.task, "ssim_range": self.ssim_range}
+
+    def values(self, file: Path, sources: Pictures) -> dict[str, float]:
+        greys = [as_grey(picture) for picture in (read_image(file), *sources)]
+        return evaluate(*greys, ssim_range=self.ssim_range, task=self.task)
 
     def entry(self, file: Path, sources: Pictures) -> Entry:
         """The measured values, for the manifest."""
@@ -52,16 +61,6 @@ def as_metrics(values: dict[str, float]) -> Entry:
 def metrics_of(entry: Entry) -> dict[str, float]:
     """The metrics in an entry that `as_metrics` made."""
     return {name: float(value) for name, value in entry["metrics"].items()}
-
-
-def against_sources(task: str, ssim_range: float) -> Measure:
-    """A `Measure` of all metrics of a fusion against its sources."""
-
-    def values(file: Path, sources: Pictures) -> dict[str, float]:
-        greys = [as_grey(picture) for picture in (read_image(file), *sources)]
-        return evaluate(*greys, ssim_range=ssim_range, task=task)
-
-    return Measure({"version": __version__, "task": task, "ssim_range": ssim_range}, values)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ddfm.bench.datasets import Dataset
 from ddfm.bench.degrade import Degradation
 from ddfm.bench.degraded import Clean, DegradedWork, row_name, ways
 from ddfm.bench.methods import Fuse, Method
-from ddfm.bench.pairs import CleanWork, against_sources, fuse_pairs, metrics_of
+from ddfm.bench.pairs import CleanWork, Measure, fuse_pairs, metrics_of
 from ddfm.bench.plots import plot_names, write_plots
 from ddfm.bench.report import write_report
 from ddfm.bench.results import Bench, Row, summarise
@@ -197,7 +197,7 @@ class _Run:
     def _fuse_set(self, method: Method, dataset: Dataset, fuse: Fuse, bar: tqdm[Any]) -> None:
         """Runs one method on one set: clean sources, then, if they succeed, degraded ones."""
         settings = self._settings(method, dataset)
-        work = CleanWork(fuse, settings, against_sources(dataset.task, self.result.ssim_range))
+        work = CleanWork(fuse, settings, Measure(dataset.task, self.result.ssim_range))
         folder = self._clean_folder(method, dataset)
         how = self.verify, bar, self.shard
         entries, failed = fuse_pairs(dataset.pairs, work, folder, *how)
@@ -231,7 +231,7 @@ class _Run:
     def _measure_others(self, method: Method, dataset: Dataset, bar: tqdm[Any]) -> None:
         """Measures results made elsewhere on a set."""
         resize = self._settings(method, dataset)["resize"]
-        measure = against_sources(dataset.task, self.result.ssim_range)
+        measure = Measure(dataset.task, self.result.ssim_range)
         find = method.results(dataset.name)
         for pair in dataset.pairs:
             try:

@@ -17,6 +17,7 @@ __all__ = [
     "as_recorded",
     "check_metadata",
     "metadata_options",
+    "parameter_of",
     "record_options",
     "warn_of_changes",
 ]
@@ -55,6 +56,11 @@ _CALLED = {  # keywords of functions whose parameter on the command line has ano
     "more_colormaps": "colormap_c",
     "numbers": "number",
 }
+
+
+def parameter_of(keyword: str) -> str:
+    """The name on the command line of the parameter of a function."""
+    return _CALLED.get(keyword, keyword)
 
 
 def as_recorded(
@@ -103,4 +109,4 @@ def warn_of_changes(before: Record | None, now: Record | None, like: Path | None
 
 
 def _is_given(keyword: str) -> bool:
-    return is_given(_CALLED.get(keyword, keyword))
+    return is_given(parameter_of(keyword))

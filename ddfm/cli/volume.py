@@ -23,7 +23,7 @@ from ddfm.cli.options import (
 from ddfm.cli.restoration import observations, say_corrections, slice_observation_options
 from ddfm.cli.sources import check_exist
 from ddfm.cli.trust import samples_for, trust_options
-from ddfm.cli.volume_sources import VolumeSourceOptions, volume_options
+from ddfm.cli.volume_sources import how_and_which, volume_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say, say_done
 from ddfm.progress import stage
 
@@ -128,10 +128,11 @@ def volume(
     """
     sources = (a, b, *more)
     check_exist(sources)
-    of_volumes, outputs = take(VolumeSourceOptions, settings), take(_Outputs, settings)
+    outputs = take(_Outputs, settings)
+    how, which = how_and_which(settings)
     settings |= observations(settings, len(sources))
-    how = of_volumes.how() | {"align": align, "transform": transform_file}
-    settings, both, record = as_recorded(like, settings, how | of_volumes.which(), "volume")
+    how |= {"align": align, "transform": transform_file}
+    settings, both, record = as_recorded(like, settings, how | which, "volume")
     how = {name: both[name] for name in how}
     checked(settings)
     stage("loading")

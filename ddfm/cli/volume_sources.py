@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from ddfm.cli.metadata import parameter_of
 from ddfm.cli.options import all_of
 
-__all__ = ["VolumeSourceOptions", "volume_options"]
+__all__ = ["how_and_which", "volume_options"]
+
+
+def _millimetres(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text.removesuffix("mm"))
+    except ValueError:
+        raise click.UsageError(
+            f"--fwhm-b must be a width in millimetres, such as 5mm, not {text}"
+        ) from None
+
 
 volume_options = all_of(
     click.option(
@@ -46,6 +56,7 @@ volume_options = all_of(
     click.option(
         "--fwhm-b",
         metavar="WIDTH",
+        callback=_millimetres,
         help="Undo the blur of B, a PET or SPECT, on the grid of A: the full width at half "
         "maximum of a point in millimetres, such as 5mm, from 0 (only that of the voxels) to "
         "100.  [default: B is interpolated]",
@@ -85,50 +96,17 @@ volume_options = all_of(
         help="How many slices go through the network at once; more keep a GPU busier.",
     ),
 )
+_HOW = (
+    "axis", "window_a", "window_b", "percentiles", "colormap_a", "colormap_b", "fwhm_b",
+    "more_windows", "more_colormaps", "together",
+)  # fmt: skip
+_WHICH = ("series_a", "series_b", "numbers")
 
 
-@dataclass(frozen=True)
-class VolumeSourceOptions:
-    """The values of these options."""
+def how_and_which(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Remove these options from all options; return keywords of `fuse_volumes`, and what to read.
 
-    axis: str | None
-    window_a: str | None
-    window_b: str | None
-    percentiles: tuple[float, float]
-    colormap_a: str | None
-    colormap_b: str | None
-    fwhm_b: str | None
-    window_c: tuple[str, ...]
-    colormap_c: tuple[str, ...]
-    together: int
-    series_a: int | None
-    series_b: int | None
-    number: int | None
-
-    def how(self) -> dict[str, Any]:
-        """Return these options as keywords of `fuse_volumes`."""
-        return {
-            "axis": self.axis,
-            "window_a": self.window_a,
-            "window_b": self.window_b,
-            "percentiles": self.percentiles,
-            "colormap_a": self.colormap_a,
-            "colormap_b": self.colormap_b,
-            "fwhm_b": None if self.fwhm_b is None else _millimetres(self.fwhm_b),
-            "more_windows": self.window_c,
-            "more_colormaps": self.colormap_c,
-            "together": self.together,
-        }
-
-    def which(self) -> dict[str, Any]:
-        """Which volumes to read, under the names used in a record."""
-        return {"series_a": self.series_a, "series_b": self.series_b, "numbers": self.number}
-
-
-def _millimetres(text: str) -> float:
-    try:
-        return float(text.removesuffix("mm"))
-    except ValueError:
-        raise click.UsageError(
-            f"--fwhm-b must be a width in millimetres, such as 5mm, not {text}"
-        ) from None
+    What to read has the names used in a record.
+    """
+    how = {name: options.pop(parameter_of(name)) for name in _HOW}
+    return how, {name: options.pop(parameter_of(name)) for name in _WHICH}

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddfm.diffusion import choices
+from ddfm.diffusion import SAMPLERS as NAMES
 from ddfm.errors import InputError
 from ddfm.extensions import find_part
 from ddfm.numerics.planes import white_noise
@@ -175,7 +175,7 @@ def dpm_solver(
 
 
 _IN_ORDER: list[Callable[..., Tensor]] = [ddim, ddpm, dpm_solver]
-SAMPLERS = dict(zip(choices.SAMPLERS, _IN_ORDER, strict=True))
+SAMPLERS = dict(zip(NAMES, _IN_ORDER, strict=True))
 
 
 def find_sampler(sampler: str | Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -45,15 +45,10 @@ def qabf(fused: ImageLike, *sources: ImageLike) -> float:
         es = s.shared(_edges_on_black)
         for rows in bands(f.pixels):
             g, h = es.strength[rows], ef.strength[rows]
-            agreement = np.abs(es.angle[rows] - ef.angle[rows])
-            agreement *= -2 / np.pi
-            agreement += 1
-            ratio = _ratio(g, h)
-            ratio += (g == h) * (g - 1)
-            quality = _sigmoid(ratio, 0.9994, 15, 0.5)
-            quality *= _sigmoid(agreement, 0.9879, 22, 0.8)
-            quality *= g
-            kept += float(quality.sum())
+            agreement = 1 - np.abs(es.angle[rows] - ef.angle[rows]) * (2 / np.pi)
+            ratio = _ratio(g, h) + (g == h) * (g - 1)
+            quality = _sigmoid(ratio, 0.9994, 15, 0.5) * _sigmoid(agreement, 0.9879, 22, 0.8)
+            kept += float((quality * g).sum())
             there += float(g.sum())
     return kept / there if there else 0.0
 
@@ -115,27 +110,16 @@ def _edges_on_black(g: Grey) -> Edges:
 def _edges(padded: Array) -> Edges:
     x, y = sobel(padded)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # y counts downwards, angles upwards.
-        angle = y / -x
-    np.arctan(angle, out=angle)
+        angle = np.arctan(y / -x)  # y counts downwards, angles upwards
     # Straight up and straight down are the same angle; where there is no edge, it does not matter.
     angle[x == 0] = np.pi / 2
-    x *= x
-    y *= y
-    x += y
-    return Edges(np.sqrt(x, out=x), angle)
+    return Edges(np.sqrt(x * x + y * y), angle)
 
 
 def _ratio(g: Array, h: Array) -> Array:
     """The smaller over the larger; 0 where both are 0."""
-    ratio = np.minimum(g, h)
-    ratio /= np.maximum(g, h) + TINY
-    return ratio
+    return np.minimum(g, h) / (np.maximum(g, h) + TINY)
 
 
 def _sigmoid(x: Array, top: float, slope: float, middle: float) -> Array:
-    out = x - middle
-    out *= -slope
-    np.exp(out, out=out)
-    out += 1
-    return np.divide(top, out, out=out)
+    return top / (np.exp(-slope * (x - middle)) + 1)

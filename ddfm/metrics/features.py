@@ -25,14 +25,14 @@ window, and 1e-8 for the mean of many.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from ddfm.arguments import by_annotation, one_of
 from ddfm.errors import InputError
-from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
+from ddfm.metrics.grey import Array, ImageLike, pair_up
 
 __all__ = ["fmi"]
 
@@ -76,7 +76,7 @@ def fmi(fused: ImageLike, *sources: ImageLike, feature: str = "pixel") -> float:
     f, greys = pair_up(fused, *sources)
     if min(f.pixels.shape) < SIDE:
         raise InputError(f"FMI needs images of at least {SIDE}x{SIDE} pixels")
-    q_map, *p_maps = (FEATURES[feature](g) for g in (f, *greys))
+    q_map, *p_maps = (FEATURES[feature](g.pixels) for g in (f, *greys))
     total, count = 0.0, 0
     for rows in _strips(*q_map.shape):
         q = _windows(q_map[rows])
@@ -87,15 +87,10 @@ def fmi(fused: ImageLike, *sources: ImageLike, feature: str = "pixel") -> float:
     return total / count
 
 
-def _pixels(g: Grey) -> Array:
-    return g.pixels
-
-
-def _gradient(g: Grey) -> Array:
-    return np.gradient(g.pixels, axis=1)
-
-
-FEATURES = {"pixel": _pixels, "gradient": _gradient}
+FEATURES: dict[str, Callable[[Array], Array]] = {
+    "pixel": lambda pixels: pixels,
+    "gradient": lambda pixels: np.gradient(pixels, axis=1),
+}
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:
@@ -158,11 +153,7 @@ def _normalised_information(p: Windows, q: Windows) -> Array:
 
 def _reverse(sums: Array, where: Array) -> Array:
     """The cumulative sums, with the positions in reverse order in the windows of `where`."""
-    change = (ONE - 1) - sums[::-1]
-    change -= sums
-    change *= where.astype(np.int32)
-    change += sums
-    return change
+    return np.where(where, (ONE - 1) - sums[::-1], sums)
 
 
 def _merge(p_sums: Array, q_sums: Array) -> Array:
@@ -186,17 +177,12 @@ def _merge(p_sums: Array, q_sums: Array) -> Array:
 def _information(merged: Array, theta: Array) -> Array:
     """H(p) + H(q) - H(J), from the overlaps of p's and q's intervals."""
     cells = _enclosing(merged)
-    independent = cells[:, 0]
-    independent *= cells[:, 1]
-    overlap = np.empty(independent.shape, np.int32)
-    overlap[0], overlap[-1] = merged[0], ONE - merged[-1]
-    np.subtract(merged[1:], merged[:-1], out=overlap[1:-1])
-    ratio = overlap.astype(np.float32)  # r of the module's docstring
-    ratio /= independent + TINY
-    ratio *= (theta * float(ONE)).astype(np.float32)
-    ratio += (1 - theta).astype(np.float32)
-    terms = _times_log(ratio)
-    terms *= independent
+    independent = cells[:, 0] * cells[:, 1]
+    overlap = np.diff(merged, axis=0, prepend=np.int32(0), append=ONE).astype(np.float32)
+    gain = (theta * float(ONE)).astype(np.float32)
+    # r of the module's docstring
+    ratio = overlap / (independent + TINY) * gain + (1 - theta).astype(np.float32)
+    terms = _times_log(ratio) * independent
     unit = float(ONE) ** 2
     elsewhere = 1 - independent.sum(axis=0) / unit
     return _times_log(1 - theta) * elsewhere + terms.sum(axis=0) / unit
@@ -219,14 +205,9 @@ def _enclosing(merged: Array) -> Array:
         np.maximum(start[k], start[k + 1], out=start[k + 1])
     for k in reversed(range(count)):
         np.minimum(unsigned[k], unsigned[k + 1], out=unsigned[k])
-    stop -= start
-    return stop.astype(np.float32)
+    return (stop - start).astype(np.float32)
 
 
 def _times_log(x: Array) -> Array:
     """x log |x|, and 0 at 0."""
-    out = np.abs(x)
-    out += TINY
-    np.log(out, out=out)
-    out *= x
-    return out
+    return np.log(np.abs(x) + TINY) * x

@@ -38,16 +38,10 @@ def qcb(fused: ImageLike, *sources: ImageLike) -> float:
         value, weight = np.zeros_like(cf), np.zeros_like(cf)
         for contrast in contrasts:
             c = contrast[rows]
-            kept = np.minimum(c, cf)
-            kept += TINY
-            kept /= np.maximum(c, cf) + TINY
-            saliency = c * c
-            saliency += TINY
+            saliency = c * c + TINY
             weight += saliency
-            kept *= saliency
-            value += kept
-        value /= weight
-        total += float(value.sum())
+            value += (np.minimum(c, cf) + TINY) / (np.maximum(c, cf) + TINY) * saliency
+        total += float((value / weight).sum())
     return total / f.pixels.size
 
 
@@ -67,8 +61,7 @@ def qcv(fused: ImageLike, *sources: ImageLike) -> float:
     for s in greys:
         salient = _block_saliency(s)
         seen = _filtered(s.shared(_spectrum) - f.shared(_spectrum), response, f.pixels.shape)
-        seen *= seen
-        error += float(np.vdot(salient, _block_sums(seen))) / BLOCK**2
+        error += float(np.vdot(salient, _block_sums(seen * seen))) / BLOCK**2
         saliency += float(salient.sum())
     return error / saliency if saliency else 0.0
 
@@ -115,28 +108,17 @@ def _masked_contrast(g: Grey) -> Array:
     seen = np.pad(_filtered(g.shared(_spectrum), _watson_ahumada(*shape), shape), 15)
     contrast, wide = (smooth(seen, _truncated_gaussian(sigma)) for sigma in (2, 4))
     for rows in bands(contrast):
-        c, far = contrast[rows], wide[rows]
-        c -= far
+        far = wide[rows]
         # Where even the wide mean is 0, as in a black image, contrast is 0; this avoids 0 / 0.
-        far += far == 0
-        c /= far
-        squared = c * c
-        np.abs(c, out=c)
-        c *= squared
-        squared += 1e-4
-        c /= squared
+        c = np.abs((contrast[rows] - far) / (far + (far == 0)))
+        contrast[rows] = c * (c * c) / (c * c + 1e-4)
     return contrast
 
 
 def _block_saliency(g: Grey) -> Array:
     x, y = sobel(np.pad(g.shared(_stretched), 1))
-    x *= x
-    y *= y
-    x += y
-    np.sqrt(x, out=y)
-    x *= x
-    x *= y
-    return _block_sums(x)
+    square = x * x + y * y
+    return _block_sums(square * square * np.sqrt(square))
 
 
 def _block_sums(image: Array) -> Array:

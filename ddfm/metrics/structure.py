@@ -97,17 +97,12 @@ def check_size(g: Grey, smallest: int, name: str) -> None:
 
 
 def _local(image: Array, weights: Array) -> Local:
-    mean, variance = smooth(image, weights), smooth(image, weights, times=image)
-    for rows in bands(mean):
-        variance[rows] -= mean[rows] * mean[rows]
-    return Local(image, mean, variance)
+    mean = smooth(image, weights)
+    return Local(image, mean, smooth(image, weights, times=image) - mean * mean)
 
 
 def _covariance(s: Local, f: Local, weights: Array) -> Array:
-    covariance = smooth(s.image, weights, times=f.image)
-    for rows in bands(covariance):
-        covariance[rows] -= s.mean[rows] * f.mean[rows]
-    return covariance
+    return smooth(s.image, weights, times=f.image) - s.mean * f.mean
 
 
 # SSIM
@@ -149,22 +144,11 @@ def _mean_similarity(s: Local, f: Local, covariance: Array, c1: float | None, c2
     """The mean of SSIM over the image, without its factor of means if c1 is None."""
     total = 0.0
     for rows in bands(covariance):
-        similarity = 2 * covariance[rows]
-        similarity += c2
-        variances = s.variance[rows] + f.variance[rows]
-        variances += c2
-        similarity /= variances
+        similarity = (2 * covariance[rows] + c2) / (s.variance[rows] + f.variance[rows] + c2)
         if c1 is not None:
-            mean_s, mean_f = s.mean[rows], f.mean[rows]
+            a, b = s.mean[rows], f.mean[rows]
             # (2 a b + c) / (a^2 + b^2 + c) = 1 - (a - b)^2 / (a^2 + b^2 + c)
-            squares = mean_s * mean_s
-            squares += mean_f * mean_f
-            squares += c1
-            difference = mean_s - mean_f
-            difference *= difference
-            difference /= squares
-            difference *= similarity
-            similarity -= difference
+            similarity -= (a - b) ** 2 / (a * a + b * b + c1) * similarity
         total += float(similarity.sum())
     return total / covariance.size
 
@@ -204,16 +188,11 @@ def _vif_of_two(source: list[Local], fused: list[Local]) -> float:
         covariance = _covariance(s, f, weights)
         for rows in bands(covariance):
             # Where the source is all but flat, TINY matters: it stands where the evaluator has it.
-            stable = s.variance[rows] + TINY
-            explained = np.maximum(covariance[rows], 0)
-            explained *= explained
-            explained /= stable
-            noise = f.variance[rows] - explained
-            noise += VIF_NOISE
-            explained *= s.variance[rows] / stable
-            explained[s.variance[rows] < TINY] = 0
-            explained /= noise
-            kept += float(np.log1p(explained, out=explained).sum())
-            there += float(np.log1p(s.variance[rows] / VIF_NOISE).sum())
+            own = s.variance[rows]
+            explained = np.maximum(covariance[rows], 0) ** 2 / (own + TINY)
+            noise = f.variance[rows] - explained + VIF_NOISE
+            explained = np.where(own < TINY, 0, explained * (own / (own + TINY)))
+            kept += float(np.log1p(explained / noise).sum())
+            there += float(np.log1p(own / VIF_NOISE).sum())
     # Rounding errors leave a little variance in a constant image.
     return kept / there if there > TINY * source[0].image.size else 1.0

@@ -27,19 +27,11 @@ __all__ = ["build", "infer_settings", "missing_network"]
 
 State = Mapping[str, Tensor]
 
-_ADM_256 = {
-    "in_channels": 3,
-    "out_channels": 6,
-    "model_channels": 256,
-    "channel_mult": (1, 1, 2, 2, 4, 4),
-    "num_res_blocks": 2,
-    "attention": (8, 16, 32),
-    "use_scale_shift_norm": True,
-    "resblock_updown": True,
-}
-_ADM_512 = _ADM_256 | {"channel_mult": (0.5, 1, 1, 2, 2, 4, 4), "attention": (16, 32, 64)}
-# Networks so large that any of this shape is OpenAI's, or fine-tuned from it.
-KNOWN = ((_ADM_256, ADM), (_ADM_512, ADM))
+# Networks so large that any of this shape is OpenAI's for 256 or 512 pixels, or fine-tuned from it.
+LARGE = (
+    UNetConfig(),
+    UNetConfig(channel_mult=(0.5, 1, 1, 2, 2, 4, 4), attention=(16, 32, 64)),
+)
 OWN = {"stem.weight", "time_embed.0.weight", "last.2.weight"}  # only a ResidualUNet has all
 DEEPEST = 8  # levels of one
 
@@ -55,10 +47,7 @@ def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dic
     else:
         _refuse_others(state, where)
         shape = _from_shapes(state, settings, where)
-    known: dict[str, Any] = {}
-    for layout, facts in KNOWN:
-        if layout.items() <= shape.items():
-            known = facts
+    known = ADM if any(shape.items() <= vars(large).items() for large in LARGE) else {}
     _refuse_contradiction(shape, settings, where)
     return overlaid(known, settings) | shape
 

@@ -50,8 +50,7 @@ class Descriptor(nn.Module):
         x = self.wide(x).relu_()
         x = (x + self.wider(x)).relu_()
         x = F.interpolate(self.back(x), scale_factor=2, mode="bilinear")
-        descriptions: Tensor = self.last((fine + x).relu_())
-        return descriptions[..., :h, :w]
+        return self.last((fine + x).relu_())[..., :h, :w]
 
 
 def describe(image: Tensor) -> Tensor:
@@ -59,8 +58,7 @@ def describe(image: Tensor) -> Tensor:
     # Padded, since the network would otherwise see an edge along the border of every picture.
     wide = F.pad(image[None, None], (AROUND,) * 4, mode="replicate")
     with torch.no_grad():
-        descriptions: Tensor = _shipped()(wide)[0, :, AROUND:-AROUND, AROUND:-AROUND]
-    return descriptions.contiguous()
+        return _shipped()(wide)[0, :, AROUND:-AROUND, AROUND:-AROUND].contiguous()
 
 
 @lru_cache(maxsize=1)

@@ -35,16 +35,14 @@ def displacements(field: np.ndarray, size: tuple[int, int], points: np.ndarray) 
     """The displacements of points (N, 2) of a picture of this size."""
     down = basis(points[:, 1], size[0], field.shape[0])
     across = basis(points[:, 0], size[1], field.shape[1])
-    moved: np.ndarray = np.einsum("nr,nc,rcd->nd", down, across, field, optimize=True)
-    return moved
+    return np.einsum("nr,nc,rcd->nd", down, across, field, optimize=True)
 
 
 def spread_out(field: np.ndarray, size: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
     """The displacements (H, W, 2) of every pixel, or of the pixels of some rows."""
     down = basis(np.arange(size[0])[rows], size[0], field.shape[0])
     across = basis(np.arange(size[1]), size[1], field.shape[1])
-    moved: np.ndarray = np.einsum("yr,rcd,xc->yxd", down, field, across, optimize=True)
-    return moved
+    return np.einsum("yr,rcd,xc->yxd", down, field, across, optimize=True)
 
 
 def least_area(field: np.ndarray, size: tuple[int, int]) -> float:

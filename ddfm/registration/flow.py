@@ -64,8 +64,7 @@ def _fitted(smooth: list[Surfaces], weights: np.ndarray, prior: np.ndarray) -> n
     p = np.zeros(across.shape[1])
     for spline in smooth:
         p = climbed(spline, across, down, np.kron(np.eye(2), prior), p)
-    points: np.ndarray = p.reshape(2, -1).T
-    return points
+    return p.reshape(2, -1).T
 
 
 def _gain(spline: Surfaces, moved: np.ndarray) -> np.ndarray:
@@ -81,8 +80,7 @@ def _bending(rows: int, columns: int) -> np.ndarray:
         np.kron(_differences(rows, 2), np.eye(columns)),
         np.sqrt(2) * np.kron(_differences(rows, 1), _differences(columns, 1)),
     ]
-    total: np.ndarray = sum(term.T @ term for term in terms)
-    return total
+    return sum(term.T @ term for term in terms)
 
 
 def _differences(points: int, order: int) -> np.ndarray:

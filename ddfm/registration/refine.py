@@ -151,7 +151,7 @@ class Level:
             [[p[2] + p[4], p[5] - p[3], p[0]], [p[3] + p[5], p[2] - p[4], p[1]], [p[6], p[7], 0]]
         )
         units = self.full @ self.units
-        moved: np.ndarray = units @ np.linalg.inv(step) @ np.linalg.inv(units) @ matrix
+        moved = units @ np.linalg.inv(step) @ np.linalg.inv(units) @ matrix
         return moved / moved[2, 2]
 
     def surfaces(self, matrix: np.ndarray) -> np.ndarray:

@@ -71,8 +71,7 @@ class Search:
         """The matrix, followed by the shift of an entry of its correlations."""
         y, x = at
         move = np.array([[1, 0, self.pad - x], [0, 1, self.pad - y], [0, 0, 1.0]])
-        moved: np.ndarray = self.full @ move @ np.linalg.inv(self.full) @ matrix
-        return moved
+        return self.full @ move @ np.linalg.inv(self.full) @ matrix
 
     def centred(self, scale: float, degrees: float) -> np.ndarray:
         """The matrix that fits the moving image into the fixed one, then scales and turns it."""

@@ -71,8 +71,7 @@ def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 def _stretched(plane: np.ndarray) -> np.ndarray:
     low, high = np.percentile(plane, (1, 99))
-    stretched: np.ndarray = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
-    return stretched
+    return np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
 
 
 def _checkered(one: np.ndarray, other: np.ndarray) -> np.ndarray:

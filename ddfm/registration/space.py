@@ -65,8 +65,7 @@ class SpaceAlignment:
 
     def placed(self, affine: np.ndarray) -> np.ndarray:
         """The corrected affine of the moving volume; nothing is interpolated."""
-        placed: np.ndarray = np.linalg.inv(self.matrix) @ affine
-        return placed
+        return np.linalg.inv(self.matrix) @ affine
 
 
 @undisturbed()
@@ -112,8 +111,7 @@ def align_space(
 def corners_of(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     """The positions (8, 3) of the corner voxels of a volume, in millimetres."""
     ends = np.array(list(product(*((0, n - 1) for n in shape))), np.float64)
-    corners: np.ndarray = ends @ affine[:3, :3].T + affine[:3, 3]
-    return corners
+    return ends @ affine[:3, :3].T + affine[:3, 3]
 
 
 def apart(corners: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
@@ -162,8 +160,7 @@ class _Level:
 
     def matrix(self, p: np.ndarray) -> np.ndarray:
         """The motion for 12 parameters: shift, turn, stretch, shear, all scaled to millimetres."""
-        found: np.ndarray = self._matrix(torch.from_numpy(p).double()).numpy()
-        return found
+        return self._matrix(torch.from_numpy(p).double()).numpy()
 
     def loss(self, p: np.ndarray) -> float:
         """Minus the normalised mutual information."""
@@ -225,8 +222,7 @@ def _entropy(p: Tensor) -> Tensor:
 def _binned(values: np.ndarray) -> np.ndarray:
     """Levels from 0 to BINS - 1, between percentiles: a metal clip must not take all bins."""
     low, high = np.percentile(values, (0.5, 99.5))
-    scaled: np.ndarray = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * (BINS - 1)
-    return scaled
+    return np.clip((values - low) / max(high - low, 1e-9), 0, 1) * (BINS - 1)
 
 
 def _smoothed(
@@ -269,8 +265,7 @@ def _middle_shift(level: _Level) -> np.ndarray:
         means.append(float((sums * side).sum() / sums.sum().clamp(min=1e-6)))
     there = torch.tensor([*reversed(means), 1.0], dtype=plane.dtype)
     of_moving = (torch.linalg.inv(level.to_grid) @ there)[:3]
-    shift: np.ndarray = (of_moving - of_fixed).double().numpy()
-    return shift
+    return (of_moving - of_fixed).double().numpy()
 
 
 def _climbed(level: _Level, start: np.ndarray, degrees: int) -> np.ndarray:
@@ -282,5 +277,4 @@ def _climbed(level: _Level, start: np.ndarray, degrees: int) -> np.ndarray:
 
     options = {"maxiter": 60, "gtol": 1e-4}
     found = optimize.minimize(of_some, start[:degrees], jac=True, method="BFGS", options=options)
-    ended: np.ndarray = np.r_[found.x, start[degrees:]]
-    return ended
+    return np.r_[found.x, start[degrees:]]

@@ -28,8 +28,7 @@ def orientation(image: Tensor, seen: Tensor, sigma: float) -> np.ndarray:
     g = torch.complex(across, down)
     energy = g.abs() ** 2
     usual = (energy * seen).sum() / seen.sum().clamp(min=1) + 1e-8
-    z: np.ndarray = (g**2 / (energy + usual)).numpy()
-    return z
+    return (g**2 / (energy + usual)).numpy()
 
 
 def resized(image: Tensor, longest: int) -> Tensor:

@@ -64,10 +64,8 @@ def _samples(step: int) -> str:
 class TrainingRun:
     """The part of a training run that does not depend on what is trained.
 
-    Subclasses define `train_step`, a step; `parts`, what has state to be saved; `measured`, what is
-    measured in addition to the loss; `trained`, the network that is the result, and
-    `write_weights`, which writes it; and `draw`, the images for watching the run. `settings` is a
-    dataclass with seed, steps, warmup, and how often to report, sample and save.
+    Subclasses define the methods that are not implemented here. `settings` is a dataclass with
+    seed, steps, warmup, and how often to report, sample and save.
     """
 
     colors: ClassVar[Mapping[str, str]]  # colours of the lines of the curve, by what was measured

@@ -20,6 +20,17 @@ def test_white_noise_is_found_to_half_a_percent(sigma):
     assert found == pytest.approx(sigma, rel=0.005)
 
 
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.2])
+def test_noise_in_a_smooth_picture_is_found(sigma):
+    smooth = torch.sin(torch.linspace(0, 6, 200))[:, None] * torch.cos(torch.linspace(0, 9, 240))
+    assert noise_level(0.6 * smooth + white(sigma, (200, 240), 3)) == pytest.approx(sigma, rel=0.08)
+
+
+def test_it_is_zero_without_noise_and_in_the_smallest_pictures():
+    assert noise_level(torch.zeros(1, 1, 64, 64)) == 0
+    assert noise_level(torch.rand(1, 1, 3, 3)) == 0
+
+
 def test_it_does_not_depend_on_the_share_of_blocks():
     """Where there is only noise, quiet and busy blocks give the same level."""
     levels, _ = quiet_levels(white(0.1, (1200, 1200), 1), (0.02, 0.1, 0.25, 0.5, 0.9))

@@ -21,6 +21,7 @@ from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.tiled import Tiled
 from ddfm.priors.unet import UNet, UNetConfig
+from scenes import stirred
 
 T = torch.tensor([7, 600])
 WEIGHTS = "diffusion_pytorch_model.bin"
@@ -29,15 +30,6 @@ WEIGHTS = "diffusion_pytorch_model.bin"
 def noisy(channels: int = 3, size: int = 16) -> torch.Tensor:
     generator = torch.Generator().manual_seed(3)
     return torch.randn(2, channels, size, size, generator=generator)
-
-
-def stirred(network: nn.Module) -> nn.Module:
-    """Move weights away from the zeros and ones with which networks start."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight += 0.05 * torch.randn(weight.shape, generator=generator)
-    return network
 
 
 def close(found: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-4) -> bool:
@@ -53,7 +45,7 @@ def diffusers():
 
 @pytest.fixture(scope="module")
 def unet(diffusers):
-    return stirred(small(diffusers)).eval()
+    return stirred(small(diffusers))
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +180,7 @@ class TestDiffusers:
         assert close(load_prior(tmp_path)(noisy(), T).detach(), expected)
 
     def test_a_network_in_half_precision_gets_half_precision(self, diffusers):
-        unet = stirred(small(diffusers)).eval()
+        unet = stirred(small(diffusers))
         scheduler = diffusers.DDPMScheduler()
         expected = load_prior(unet, scheduler=scheduler)(noisy(), T).detach()
         prior = load_prior(unet.to(torch.bfloat16), scheduler=scheduler)
@@ -289,7 +281,7 @@ class TestGuidedDiffusion:
         small = dict(image_size=16, num_channels=32, num_res_blocks=1, channel_mult="1,2")
         small |= dict(attention_resolutions="8", num_heads=2)
         model, diffusion = library.create_model_and_diffusion(**defaults | small | options)
-        return stirred(model).eval(), diffusion
+        return stirred(model), diffusion
 
     @pytest.mark.parametrize(
         "options",

@@ -79,53 +79,6 @@ def test_a_spectrum_that_is_infinite_at_zero_is_refused():
         GaussianPrior(lambda f: 1 / f**2).power(8, 8)
 
 
-def test_function_priors_of_all_kinds_agree():
-    # The same knowledge (x_0 = 0.3 x_t) told in three ways.
-    abar = alphas_bar("cosine")
-    t = torch.tensor([5, 400, 980])
-    x_t = torch.randn(3, 3, 4, 4, dtype=torch.float64)
-    alpha, sigma = abar[t].sqrt().view(-1, 1, 1, 1), (1 - abar[t]).sqrt().view(-1, 1, 1, 1)
-
-    def eps(x, t):
-        return (x - alpha * 0.3 * x) / sigma
-
-    functions = {
-        "x0": lambda x, t: 0.3 * x,
-        "eps": eps,
-        "v": lambda x, t: alpha * eps(x, t) - sigma * 0.3 * x,
-    }
-    for kind, function in functions.items():
-        prior = FunctionPrior(function, abar, kind=kind)
-        torch.testing.assert_close(prior(x_t, t), 0.3 * x_t)
-
-
-def test_a_learned_variance_is_left_out():
-    prior = FunctionPrior(
-        lambda x, t: torch.cat([x, 99 * x], 1), alphas_bar(), kind="x0", channels=1
-    )
-    x = torch.randn(2, 1, 4, 4)
-    assert torch.equal(prior(x, torch.tensor([3, 4])), x)
-
-
-def test_a_network_is_moved_and_computes_in_the_given_dtype():
-    network = torch.nn.Conv2d(1, 1, 1).double()
-    seen = []
-
-    class Network(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = network
-
-        def forward(self, x, t):
-            seen.append(x.dtype)
-            return self.conv(x)
-
-    prior = FunctionPrior(Network(), alphas_bar(), kind="x0", channels=1).to(dtype=torch.float64)
-    out = prior(torch.ones(1, 1, 2, 2), torch.tensor([0]))
-    assert seen == [torch.float64]
-    assert out.dtype == torch.float32
-
-
 def test_wrong_shapes_and_kinds_and_schedules_are_named():
     prior = FunctionPrior(lambda x, t: x[:, :2], alphas_bar(), name="mine")
     with pytest.raises(DdfmError, match="the prior mine must return"):

@@ -11,6 +11,7 @@ from ddfm import DdfmError, load_prior
 from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.residual_unet import ResidualUNet, ResidualUNetConfig
 from ddfm.priors.schedule import alpha_sigma
+from scenes import stirred
 
 DIFFUSION = {"kind": "v", "schedule": "linear", "T": 1000}
 SMALL = ResidualUNetConfig(stem=4, widths=(8, 12), depths=(1, 2), embed=16)
@@ -18,16 +19,7 @@ SMALL = ResidualUNetConfig(stem=4, widths=(8, 12), depths=(1, 2), embed=16)
 
 @pytest.fixture
 def network() -> ResidualUNet:
-    return stirred(SMALL)
-
-
-def stirred(config: ResidualUNetConfig) -> ResidualUNet:
-    """A network with random weights everywhere, also where training starts with zeros."""
-    network = ResidualUNet(config).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(0)
-    for weight in network.parameters():
-        weight += 0.1 * torch.randn(weight.shape, generator=generator)
-    return network
+    return stirred(ResidualUNet(SMALL))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +31,7 @@ def stirred(config: ResidualUNetConfig) -> ResidualUNet:
     ],
 )
 def test_the_weights_imply_the_architecture(tmp_path, config):
-    network = stirred(config)
+    network = stirred(ResidualUNet(config))
     save_checkpoint(tmp_path / "weights.safetensors", network.state_dict(), DIFFUSION)
     prior = load_prior(tmp_path / "weights.safetensors")
     assert prior.network.config == config
@@ -99,7 +91,7 @@ def test_settings_may_repeat_what_the_weights_imply(tmp_path, network):
 
 
 def test_the_network_is_the_same_in_training_where_silu_is_that_of_pytorch():
-    network, x, t = stirred(SMALL), torch.randn(2, 1, 16, 24), torch.tensor([10, 700])
+    network, x, t = stirred(ResidualUNet(SMALL)), torch.randn(2, 1, 16, 24), torch.tensor([10, 700])
     with torch.no_grad():
         fused = network(x, t)
     assert torch.allclose(network(x, t), fused, atol=1e-5, rtol=1e-5)

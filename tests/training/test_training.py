@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from ddfm import DdfmError, StorageError, load_prior
 from ddfm.errors import DdfmWarning
-from ddfm.numerics.noise_level import noise_level
 from ddfm.priors.denoise import denoise, padded, unclipped
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
@@ -379,15 +378,3 @@ def test_the_bias_of_clipped_noise_is_undone(sigma):
     assert means[0] > -1 + 0.3 * min(sigma, 1), "it would do without"
     beyond = torch.tensor([-9.0, -1.0, 1.0, 9.0], dtype=torch.float64)
     assert unclipped(beyond, sigma).tolist() == unclipped(beyond, 0.0).tolist() == [-1, -1, 1, 1]
-
-
-@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.2])
-def test_noise_level_finds_the_noise_that_was_added(sigma):
-    smooth = torch.sin(torch.linspace(0, 6, 200))[:, None] * torch.cos(torch.linspace(0, 9, 240))
-    image = 0.6 * smooth[None, None]
-    assert noise_level(noisy(image, sigma, seed=3)) == pytest.approx(sigma, rel=0.08)
-
-
-def test_noise_level_is_zero_without_noise_and_in_the_smallest_images():
-    assert noise_level(torch.zeros(1, 1, 64, 64)) == 0
-    assert noise_level(torch.rand(1, 1, 3, 3)) == 0

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from command_line import ddfm_run, refused
+from command_line import ddfm_run
 from ddfm import DdfmError, Fuser, read_image
 from ddfm.imaging.sources import grey
 from ddfm.priors.gaussian import GaussianPrior
@@ -133,15 +133,6 @@ def test_the_command_line_writes_numbers_and_pictures(tmp_path):
     assert ((low - 0.01 <= result) & (result <= high + 0.01)).all()
     assert ddfm_run(*line, picture).exit_code == 0
     assert read_image(picture).is_color
-
-
-def test_maps_of_folders_are_written_to_folders(tmp_path):
-    for name in ("ir", "vi"):
-        (tmp_path / name).mkdir()
-        Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
-    folders = [tmp_path / "ir", tmp_path / "vi"]
-    done = ddfm_run("fuse", *folders, "-o", tmp_path / "o", "--uncertainty", "u.tif")
-    refused(done, "u.tif must be a folder")
 
 
 PROGRAM = """

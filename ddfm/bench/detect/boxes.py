@@ -96,8 +96,7 @@ def overlaps(boxes: Iterable[Box], others: Iterable[Box]) -> Array:
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     both: Array = sides.clip(0).prod(-1)
     areas = [(some[..., 2:] - some[..., :2]).prod(-1) for some in (a, b)]
-    shares: Array = both / np.maximum(areas[0] + areas[1] - both, 1e-12)
-    return shares
+    return both / np.maximum(areas[0] + areas[1] - both, 1e-12)
 
 
 def _lines(path: Path) -> list[dict[str, str]]:

@@ -72,8 +72,7 @@ def _of_python(file: Path, function: str) -> Detector:
     names = runpy.run_path(str(existing_file(file)))
     if not callable(names.get(function)):
         raise InputError(f"{file} has no function {function}")
-    found: Detector = names[function]
-    return found
+    return names[function]
 
 
 class OnnxDetector:
