@@ -1,3 +1,3 @@
 """The version, in a module that any other can import."""
 
-__version__ = "0.22.0"
+__version__ = "0.23.0"
