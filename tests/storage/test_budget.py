@@ -278,8 +278,9 @@ def test_pictures_beyond_the_limit_of_pillow_can_be_read(tmp_path, monkeypatch):
 def test_pipes_are_refused_before_they_are_opened(tmp_path, monkeypatch, command, suffix):
     os.mkfifo(tmp_path / f"pipe{suffix}")
     (tmp_path / "set").mkdir()
-    for name in ("a.png", "b.png"):
-        Image.linear_gradient("L").resize((8, 8)).save(tmp_path / name)
+    ramp = Image.linear_gradient("L").resize((8, 8))
+    ramp.save(tmp_path / "a.png")
+    ramp.rotate(90).save(tmp_path / "b.png")
     monkeypatch.chdir(tmp_path)
     result = ddfm_run(*[f"pipe{suffix}" if word == "PIPE" else word for word in command])
     refused(result, f"cannot read pipe{suffix}: it is not a regular file")
