@@ -2,7 +2,7 @@
 
 A filter of k taps along an axis is a product with a matrix that has k entries per column. In blocks
 of a few dozen columns the matrix is nearly full, and the product runs at the speed of the linear
-algebra library: several times faster than a loop over taps, with the same result.
+algebra library: faster than a loop over taps, SciPy's included, with the same result.
 
 Formulas of many terms are computed over bands of rows that stay in the processor's cache, which is
 two or three times faster than over whole images.
