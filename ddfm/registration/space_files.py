@@ -142,11 +142,11 @@ def _of_text(path: str | os.PathLike[str]) -> list[Parameters]:
         raise InputError(f"{path} is not a transform of ITK: it does not begin with {ITK}")
     found: list[dict[str, str]] = []
     for line in text.splitlines():
-        name, colon, value = line.partition(":")
-        if line.startswith("Transform:"):
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if name == "Transform":
             found.append({})
-        if found and colon and not line.startswith("#"):
-            found[-1][name.strip()] = value.strip()
+        if found and colon:
+            found[-1][name] = value
     # A composite transform begins with a line that names it and has no parameters.
     composite = bool(found) and found[0]["Transform"].startswith("CompositeTransform")
     found = found[1:] if composite else found
