@@ -44,8 +44,8 @@ def with_gaps_filled(pictures: Sequence[Picture], reference: int) -> tuple[Pictu
             used[reference] = masks[reference]
         count = used.sum(axis=0)[..., None]
         others = (planes * used[..., None]).sum(axis=0) / np.maximum(count, 1)
-        known = masks[k] | (count[..., 0] == 0)
-        done.append(filled(picture, known, others.astype(np.float32)))
+        seen = count[..., 0] > 0
+        done.append(filled(picture, masks[k] | ~seen, others.astype(np.float32), masks[k] & seen))
     return tuple(done)
 
 
@@ -56,7 +56,9 @@ def bridged(picture: Picture) -> Picture:
     return filled(picture, picture.mask, np.zeros(picture.size, np.float32))
 
 
-def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
+def filled(
+    picture: Picture, inside: np.ndarray, other: np.ndarray, shared: np.ndarray | None = None
+) -> Picture:
     """The picture, continued outside of its frame by another one plus an offset.
 
     At the border of the frame, the offset is the difference between both pictures there, so that no
@@ -67,14 +69,13 @@ def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
     Args:
         inside: the frame, (H, W).
         other: the other picture, (H, W) or (H, W, C). If it is grey, colour ends with the frame.
+        shared: where both are known and can be compared, (H, W); None for all of `inside`.
     """
     if inside.all() or not inside.any():
         return picture
     other = other.reshape(*inside.shape, -1)
     difference = grey(picture) - grey(Picture(other))
-    distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
-    near = np.exp((1 - distance) / CLOSE)
-    offset = near * difference[tuple(nearest)] + (1 - near) * _membrane(difference, inside)
+    offset = _continued(difference, inside if shared is None else shared)
     levels = grey(Picture(np.clip(other + offset[..., None], 0, 1)))
     outside = in_color(levels, [Picture(other)], shares=_alone).pixels
     pixels = np.where(inside[..., None], picture.pixels, outside)
@@ -84,6 +85,15 @@ def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
 def _alone(rows: slice) -> torch.Tensor:
     """The share of a picture that is the only one: its chroma follows the levels."""
     return torch.ones(1, 1, 1, dtype=torch.float32)
+
+
+def _continued(difference: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The difference at the nearest known pixel, farther away like a membrane; 0 if none is."""
+    if not known.any():
+        return np.zeros_like(difference)
+    distance, nearest = ndimage.distance_transform_edt(~known, return_indices=True)
+    near = np.exp((1 - distance) / CLOSE)
+    return near * difference[tuple(nearest)] + (1 - near) * _membrane(difference, known)
 
 
 def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:

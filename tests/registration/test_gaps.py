@@ -64,6 +64,17 @@ def test_the_reference_fills_a_gap_without_a_seam():
     )
 
 
+@pytest.mark.parametrize("overlap", [30, 0])
+def test_where_both_have_gaps_only_what_both_show_is_compared(overlap):
+    """Where one shows nothing, its hidden black says nothing about the other's levels."""
+    left, right = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    left[:, : 64 + overlap], right[:, 64:] = True, True
+    even = np.full((*SIZE, 1), 0.5, np.float32)
+    a, b = (Picture(even * of[..., None], mask=of) for of in (left, right))
+    for picture in with_gaps_filled((a, b), 1):
+        assert np.allclose(picture.pixels, 0.5, atol=1e-3)
+
+
 def test_a_bridged_gap_has_no_edge():
     pixels = np.where(FRAME, 0.7, 0.0).astype(np.float32)[..., None]
     bridge = bridged(Picture(pixels, mask=FRAME))
